@@ -1,17 +1,17 @@
-//! `admin`: who opens every secret is removed in one change, or not at all; and nobody shuts themselves out.
+//! `admin`: removing someone who opens every secret takes one change or none, and nobody locks themselves out.
 
 use std::collections::BTreeMap;
 
 use crate::harness::{Run, Sandbox};
 use crate::identity::on_terminal;
 
-/// A fleet with the admins jay and kim, whom all of its files are sealed to.
+/// A fleet with the admins jay and kim, to whom all files are sealed.
 fn fleet() -> Sandbox {
     let sandbox = Sandbox::with_fleet(&["web", "db"]);
     admins(&sandbox, &format!("kim = [\"{}\"]\n", sandbox.age_key("kim")));
     sandbox.seal("a", &["--hosts", "web"]);
     sandbox.seal("b", &["--hosts", "db"]);
-    // One that no host receives.
+    // A secret that no host receives.
     let text = sandbox.read("recipients.toml");
     sandbox.write("recipients.toml", text + "\n[secrets.ours]\nhosts = []\n");
     sandbox.seal("ours", &[]);
@@ -19,7 +19,7 @@ fn fleet() -> Sandbox {
     sandbox
 }
 
-/// More lines of `[admins]`.
+/// Adds lines to `[admins]`.
 fn admins(sandbox: &Sandbox, lines: &str) {
     let text = sandbox.read("recipients.toml");
     sandbox.write("recipients.toml", text.replace("[admins]\n", &format!("[admins]\n{lines}")));
@@ -41,7 +41,7 @@ fn who_is_removed_opens_nothing_and_what_they_know_is_named() {
     let value = sandbox.value("a");
     assert_eq!(sandbox.show("a", "kim"), value.as_bytes());
     let before = files(&sandbox);
-    // Nobody is there to ask.
+    // No terminal to ask on.
     remove(&sandbox, &["kim"], "jay").exits(1).says("kim was not removed; nothing was changed").says("`--yes`");
     assert_eq!(files(&sandbox), before);
     let run = remove(&sandbox, &["kim", "--yes"], "jay").exits(0);
@@ -60,7 +60,7 @@ fn who_is_removed_opens_nothing_and_what_they_know_is_named() {
             "no longer a reader, but knows these values: kim (a key of an earlier recipients.toml): a, b, ours (3 files)",
         )
         .prints("`sealift rotate --exposed-to kim`");
-    // All of it has a new value, and kim knows nothing that is in use.
+    // All values are new, and kim knows none that is in use.
     sandbox
         .sealift(&["rotate", "--exposed-to", "webb"])
         .exits(2)
@@ -79,7 +79,7 @@ fn what_no_commit_has_is_not_found_by_its_name() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     admins(&sandbox, &format!("kim = [\"{}\"]\n", sandbox.age_key("kim")));
     sandbox.seal("a", &["--hosts", "web"]);
-    // The advice is one that works.
+    // The advice works.
     remove(&sandbox, &["kim", "--yes"], "jay").exits(0).says("next: sealift rotate NAME, for each of 1 value");
     sandbox.sealift(&["rotate", "--exposed-to", "kim"]).exits(2).says("there is no host or admin kim");
 }
@@ -88,10 +88,10 @@ fn what_no_commit_has_is_not_found_by_its_name() {
 fn nobody_shuts_themselves_or_everybody_out() {
     let sandbox = fleet();
     let before = files(&sandbox);
-    // With one's own key alone; the other's key at hand proves that somebody still opens the files.
+    // With only one's own key; another key shows that somebody can still open the files.
     let own = remove(&sandbox, &["kim", "--yes"], "kim").exits(1);
     own.says("the only key at hand is kim's, which is to be removed").says("another admin does it");
-    // A host's key is no admin's.
+    // A host's key is not an admin's.
     let run = remove(&sandbox, &["kim", "--yes"], "web");
     assert_ne!(run.code, 0, "{run:?}");
     assert_eq!(files(&sandbox), before);
@@ -99,7 +99,7 @@ fn nobody_shuts_themselves_or_everybody_out() {
     let before = files(&sandbox);
     remove(&sandbox, &["jay", "--yes"], "jay").exits(1).says("without it the fleet has no admin");
     assert_eq!(files(&sandbox), before);
-    // Names of others.
+    // Names that are not admins.
     remove(&sandbox, &["web", "--yes"], "jay").exits(2).says("it is a host: `sealift host rm web`");
     remove(&sandbox, &["jya", "--yes"], "jay").exits(2).says("did you mean jay?");
     remove(&sandbox, &["@web", "--yes"], "jay").exits(2).says("not an admin name");
@@ -113,7 +113,8 @@ fn a_host_of_the_same_name_stays_and_what_else_drifted_is_not_done_by_the_way() 
     sandbox.seal("a", &["--hosts", "kim"]);
     sandbox.seal("b", &["--hosts", "web"]);
     sandbox.tool("sh", &["-ec", "git add -A; git commit -q -m two"]);
-    // The host of that name loses its secret by an edit: that is not what `admin rm kim` was asked for. Nor that web gains it.
+    // The host of the same name loses its secret by an edit, and web gains it: `admin rm kim` was not asked to do
+    // either.
     let policy = sandbox.read("recipients.toml");
     sandbox.write("recipients.toml", policy.replacen("hosts = [\"kim\"]", "hosts = [\"web\"]", 1));
     let before = files(&sandbox);
@@ -128,7 +129,7 @@ fn a_host_of_the_same_name_stays_and_what_else_drifted_is_not_done_by_the_way() 
     assert_eq!(sandbox.show("a", "kim"), sandbox.value("a").as_bytes());
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("kim-admin")]).exits(5);
     assert!(sandbox.read("recipients.toml").contains("[hosts.kim]"));
-    // Of two with one name the host is meant.
+    // If a host and an admin have the same name, the host is selected.
     let run = sandbox.sealift(&["rotate", "--exposed-to", "kim"]).exits(1).says("0 rotated, 1 left");
     assert!(!run.stderr.contains("b keeps"), "{}", run.stderr);
 }
@@ -146,7 +147,7 @@ fn one_key_of_several_goes_alone_and_another_of_that_name_gains_nothing() {
     sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay")]).exits(0);
     sandbox.tool("sh", &["-ec", "git add -A; git commit -q -m three"]);
     remove(&sandbox, &["jay", "--key", &sneaked, "--yes"], "jay").exits(2).says("jay has no such key");
-    // One more key under the name of who is removed: it is not let in.
+    // An additional key under the name of the removed admin is not let in.
     with(&sneaked);
     let run = remove(&sandbox, &["jay", "--key", &lost, "--yes"], "jay").exits(1);
     run.says("somebody would gain access").says("one more key of jay (admin)");

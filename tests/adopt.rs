@@ -1,11 +1,11 @@
-//! adopt: an inline secret becomes a sealed one, in one change or none, and no value is shown on the way.
+//! adopt: an inline secret becomes a sealed one, in one change or none, and its value is never shown.
 
 use crate::crash::{can_inject, nothing_is_left, with_fault};
 use crate::harness::{Run, Sandbox};
 
 const FILE: &str = "hosts/nixos/default.nix";
 
-/// A fleet whose host `nixos` has this module, committed; `VALUE` in it stands for a value with the canary.
+/// A fleet whose host `nixos` has this module, committed; `VALUE` in it is replaced by a value with the canary.
 fn fleet_with(module: &str) -> (Sandbox, String) {
     let sandbox = Sandbox::with_fleet(&["nixos@runner", "web"]);
     let value = sandbox.value("token");
@@ -28,13 +28,13 @@ const RUNNER: &str = "{ config, pkgs, ... }:
 }
 ";
 
-/// Everything that git sees: nothing may have changed where something was refused.
+/// The state of the work tree as git sees it: a refused command must not change it.
 fn state(sandbox: &Sandbox) -> String {
     let text = |arguments: &[&str]| String::from_utf8_lossy(&sandbox.tool("git", arguments)).into_owned();
     text(&["status", "--porcelain", "--untracked-files=all"]) + &text(&["diff", "HEAD"])
 }
 
-/// What a refusal must be: a usage error or a plain one, with a help, and nothing changed.
+/// Asserts that the command fails with this code, message and a help, and changes nothing.
 #[track_caller]
 fn refused(sandbox: &Sandbox, arguments: &[&str], code: i32, why: &str) -> Run {
     let before = state(sandbox);
@@ -44,7 +44,7 @@ fn refused(sandbox: &Sandbox, arguments: &[&str], code: i32, why: &str) -> Run {
     run
 }
 
-/// The working copy of a module that still holds the value: taken away, so that the box may look for leaks.
+/// Removes the module that still contains the value, so that the sandbox can search for leaks.
 fn forget(sandbox: &Sandbox) {
     std::fs::remove_file(sandbox.fleet().join(FILE)).expect("removed");
 }
@@ -66,7 +66,7 @@ fn a_runner_token_becomes_a_sealed_environment_file() {
     let staged = String::from_utf8(sandbox.tool("git", &["diff", "--cached", "--name-only"])).expect("UTF-8");
     assert_eq!(staged, format!("{FILE}\nrecipients.toml\nsecrets/gitea-runner-token.age\n"));
     assert!(sandbox.tool("git", &["diff", "--name-only"]).is_empty());
-    // What was shown before: the two lines without the value, the declaration, the new file.
+    // The plan shows the two lines without the value, the declaration and the new file.
     let shown = run.says("-    8     token  = \"…\"; # …").says("+      shape = \"env:TOKEN\"");
     let commit = String::from_utf8(sandbox.tool("git", &["log", "-1", "--format=%h"])).expect("UTF-8");
     shown.says(&format!("came or went with {}", commit.trim())).says("sealift rotate gitea-runner-token");
@@ -174,7 +174,7 @@ fn killed_at_any_step_the_value_is_inline_or_sealed() {
             let place = format!("{FILE}:1");
             let (run, struck) = with_fault(&sandbox, call, "signal=KILL", nth, &["adopt", &place, "--yes"]);
             faults += usize::from(struck);
-            // At no time is it in neither.
+            // The value is always in at least one of them.
             let sealed = sandbox.fleet().join("secrets/k3s-token.age").exists();
             let inline = sandbox.read(FILE).contains(&value);
             assert!(sealed || inline, "{call} {nth}");
@@ -212,11 +212,11 @@ fn hosts_come_from_the_place_of_the_file() {
     refused(&sandbox, &["modules/k3s.nix:1", "--hosts", "@nobody", "--yes"], 2, "--hosts: @nobody names no host");
     sandbox.sealift(&["adopt", "modules/k3s.nix:1", "--hosts", "@runner", "--yes"]).exits(0);
     assert_eq!(sandbox.show("k3s-token", "nixos"), value.as_bytes());
-    // The second host has the same option: its name is in the secret's.
+    // The second host has the same option: the secret's name includes the host.
     sandbox.sealift(&["adopt", "hosts/Web_1/k3s.nix:1", "--yes"]).exits(0);
     assert_eq!(sandbox.show("k3s-token-web", "web"), value.as_bytes());
     refused(&sandbox, &[&format!("{FILE}:1"), "--name", "k3s-token", "--yes"], 2, "a secret k3s-token already");
-    // From a folder below, and the same value elsewhere in the last commit.
+    // From a subdirectory, and with the same value elsewhere in the last commit.
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
     command
         .args(["adopt", "other/k3s.nix:1", "--hosts", "web", "--name", "third", "--yes"])
@@ -382,7 +382,7 @@ fn a_repository_without_a_commit_is_no_hindrance() {
     assert_eq!(json["commits"], serde_json::json!([]));
 }
 
-/// A private SSH key at this path, made now.
+/// A new private SSH key at this path.
 fn private_key(sandbox: &Sandbox, path: &std::path::Path) -> Vec<u8> {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a directory");
     sandbox.tool("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", path.to_str().expect("UTF-8")]);
@@ -421,7 +421,7 @@ fn a_signing_key_of_the_home_is_sealed_and_signs_from_where_it_is_delivered() {
         policy.contains("[secrets.\"ssh-keys/jay-signing\"]\nhosts = [\"*\"]\nshape = \"ssh-key\"\nowner = \"jay\"\n"),
         "{policy}"
     );
-    // Another time, with its file destroyed.
+    // Again, with the file destroyed.
     gitconfig(&sandbox, path.to_str().expect("UTF-8"));
     let arguments = ["adopt", place, "--hosts", "*", "--owner", "jay", "--name", "again", "--shred", "--yes"];
     sandbox.sealift(&arguments).exits(0).says("(destroyed)");
@@ -473,17 +473,17 @@ fn a_leak_is_claimed_where_there_was_one() {
     let (sandbox, value) = fleet_with(NIX);
     sandbox.write("flake.nix", "{ outputs = _: { }; }");
     assert_eq!(adopted(&sandbox, FILE, "nixos").as_deref(), Some("the git history holds it"));
-    // Never told to git: a flake does not see it.
+    // Untracked: a flake does not see it.
     sandbox.write("hosts/web.nix", NIX.replace("VALUE", &format!("{value}-other")));
     assert_eq!(adopted(&sandbox, "hosts/web.nix", "web"), None);
-    // HostEvent to git and never committed: Nix sees it.
+    // Staged but never committed: Nix sees it.
     let (sandbox, value) = fleet_with("{ }\n");
     sandbox.write("flake.nix", "{ outputs = _: { }; }");
     sandbox.write("hosts/web.nix", NIX.replace("VALUE", &value));
     sandbox.tool("git", &["add", "hosts/web.nix"]);
     let built = "a system that was built from it has it in its Nix store";
     assert_eq!(adopted(&sandbox, "hosts/web.nix", "web").as_deref(), Some(built));
-    // Without a flake Nix reads whatever lies there.
+    // Without a flake, Nix reads any file.
     let (sandbox, value) = fleet_with("{ }\n");
     sandbox.write("hosts/web.nix", NIX.replace("VALUE", &value));
     assert_eq!(adopted(&sandbox, "hosts/web.nix", "web").as_deref(), Some(built));
@@ -500,6 +500,6 @@ fn as_many_findings_as_lines_are_no_hindrance() {
         started.elapsed()
     };
     let (few, many) = (took(2_500), took(20_000));
-    // Eight times as long if it takes as long as the file is; sixty-four times if it takes the square of that.
+    // Linear time takes eight times as long, quadratic time sixty-four times.
     assert!(many < few * 24, "{few:?}, {many:?}");
 }

@@ -1,13 +1,13 @@
-//! The house rules that neither compiler nor clippy holds: the layers, no circles, what runs as root on a host, who starts
-//! processes, who sees plaintext, and that docs/architecture.md shows every folder.
+//! Rules that neither compiler nor clippy checks: the layers, no import cycles, what runs as root on a host, what
+//! starts processes, what sees plaintext, and that docs/architecture.md lists every folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The layers, each of which may use those before it.
+/// The layers; each may use those before it.
 const LAYERS: [&str; 4] = ["domain", "adapters", "commands", "cli"];
 
-/// The files that look into a value, each with what it does there. A new one is a decision, not an accident.
+/// The files that expose a value, each with the reason. Adding one must be a decision, not an accident.
 const EXPOSE: &[(&str, &str)] = &[
     ("domain/secret/plaintext.rs", "the type itself"),
     ("adapters/age/mod.rs", "into the encrypting writer"),
@@ -42,9 +42,9 @@ const EXPOSE: &[(&str, &str)] = &[
     ("commands/secrets/seal.rs", "its shape, and the help that was asked for"),
 ];
 
-/// What runs as root on a host is read by whoever audits it: all that this reaches.
+/// Everything reachable from here runs as root on a host, and has to be audited.
 const ON_A_HOST: &str = "cli/host.rs";
-/// Of the verbs and the command line, these alone.
+/// The only files of the verbs and the command line that may be reachable.
 const ITS_VERBS: [&str; 10] = [
     "cli/args.rs",
     "cli/environment.rs",
@@ -57,7 +57,7 @@ const ITS_VERBS: [&str; 10] = [
     "commands/agent/",
     "commands/install/",
 ];
-/// Of the rest none of these.
+/// Files of the other layers that must not be reachable.
 const NOT_ON_A_HOST: [&str; 18] = [
     "adapters/age/discovery.rs",
     "adapters/age/keyring.rs",
@@ -79,10 +79,10 @@ const NOT_ON_A_HOST: [&str; 18] = [
     "domain/scan/",
 ];
 
-/// The most files that a folder may have.
+/// The maximum number of files in a folder.
 const MOST_FILES: usize = 20;
 
-/// Every file of src/, by its path from there, with its text.
+/// Every file of src/ with its content, by path.
 fn sources() -> Vec<(String, String)> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut places = vec![top.clone()];
@@ -102,7 +102,7 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The lines of a file that are code outside its tests, with their numbers.
+/// The numbered lines of a file outside its tests.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = text.lines().position(|line| line == "mod tests {").unwrap_or(usize::MAX);
     text.lines()
@@ -112,12 +112,12 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(at, line)| (at + 1, line))
 }
 
-/// A file that holds tests and nothing else.
+/// Whether a file contains only tests.
 fn is_test(name: &str) -> bool {
     name.ends_with("_tests.rs") || name.ends_with("/tests.rs")
 }
 
-/// Reads one path, or tree of paths, from the start of a text: `a::b`, `a::{b, c::d}`. How long it is.
+/// Parses a path or a tree of paths at the start of a text: `a::b`, `a::{b, c::d}`. Returns its length.
 fn paths(text: &str, before: &str, found: &mut Vec<String>) -> usize {
     let letters = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
     let path = if letters == 0 { before.to_owned() } else { format!("{before}/{}", &text[..letters]) };
@@ -139,11 +139,11 @@ fn paths(text: &str, before: &str, found: &mut Vec<String>) -> usize {
     }
 }
 
-/// Every import of one file of src/ from another, of the crate's own paths and of a file's own folder.
+/// Every import of one file of src/ by another, through crate paths and within a folder.
 fn imports() -> BTreeSet<(String, String)> {
     let sources = sources();
     let files: BTreeSet<&str> = sources.iter().map(|(name, _)| name.as_str()).collect();
-    // The file that a path leads into, as far as there are files: what follows is an item of it.
+    // The file of a path: the longest prefix that is a file; the rest is an item in it.
     let file = |path: &str| {
         let tops = std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0));
         tops.flat_map(|top| [format!("{top}.rs"), format!("{top}/mod.rs")]).find(|file| files.contains(file.as_str()))
@@ -171,7 +171,7 @@ fn imports() -> BTreeSet<(String, String)> {
     found
 }
 
-/// What is in a circle, or between two: whatever leads somewhere that leads on, and is led to.
+/// The edges in cycles or between cycles: those whose nodes have both incoming and outgoing edges.
 fn circles(mut edges: BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
     loop {
         let (from, to): (BTreeSet<String>, BTreeSet<String>) = edges.iter().cloned().unzip();
@@ -183,7 +183,7 @@ fn circles(mut edges: BTreeSet<(String, String)>) -> BTreeSet<(String, String)> 
     }
 }
 
-/// An import, as one between the two neighbours in the folder that holds both: files or folders.
+/// Reduces an import to the two entries, files or folders, of the innermost folder that contains both files.
 fn between_neighbours((a, b): &(String, String)) -> (String, String) {
     let common = a.split('/').zip(b.split('/')).take_while(|(a, b)| a == b).count();
     let top = |path: &str| path.split('/').take(common + 1).collect::<Vec<_>>().join("/");
@@ -236,7 +236,7 @@ fn what_runs_as_root_on_a_host_needs_little() {
     }
     let holds = |file: &str, code: &str| sources.iter().any(|(name, text)| name == file && text.contains(code));
     assert!(holds("bin/sealift-host.rs", "sealift::host()") && holds("lib.rs", "crate::cli::host::main as host;"));
-    // Who leads there, for each that is reached.
+    // For each reached file, the one that imports it.
     let mut reached = BTreeMap::from([(ON_A_HOST.to_owned(), String::new())]);
     let mut last = vec![ON_A_HOST.to_owned()];
     while let Some(file) = last.pop() {
@@ -280,14 +280,13 @@ fn one_file_starts_processes() {
     assert_eq!(found, ["adapters/process/mod.rs"]);
 }
 
-/// The words of a line of code.
 fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
 #[test]
 fn few_files_look_into_a_value() {
-    // However it is called: `value.expose(…)`, `Plaintext::expose(value, …)`, `.map(Plaintext::expose)`.
+    // In any form: `value.expose(…)`, `Plaintext::expose(value, …)`, `.map(Plaintext::expose)`.
     let exposes = |line: &str| words(line).any(|word| word == "expose" || word.starts_with("expose_"));
     assert!(
         exposes("Plaintext::expose(value, f)") && exposes("f(secret.expose_secret())") && !exposes("exposed: true")
@@ -302,7 +301,7 @@ fn few_files_look_into_a_value() {
     assert!(others.is_empty(), "these look into values too, or no longer: {others:?}");
 }
 
-/// What code reaches of a crate: `std::{env, fs::File}` and `std::env::args()` are `env`, `fs/File` and `env/args`.
+/// What code uses of a crate: `std::{env, fs::File}` and `std::env::args()` give `env`, `fs/File` and `env/args`.
 fn reached(text: &str, top: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices(&format!("{top}::")) {
@@ -313,7 +312,7 @@ fn reached(text: &str, top: &str) -> Vec<String> {
     found.iter().map(|path| path.trim_start_matches('/').to_owned()).collect()
 }
 
-/// The modules of std that only work on values.
+/// The modules of std without I/O.
 const PURE: [&str; 24] = [
     "array",
     "ascii",
@@ -341,7 +340,7 @@ const PURE: [&str; 24] = [
     "time/Duration",
 ];
 
-/// What code of the domain does that reaches outside.
+/// What domain code uses outside of itself.
 fn outside(text: &str) -> Vec<String> {
     let pure = |path: &String| PURE.iter().any(|pure| path == pure || path.starts_with(&format!("{pure}/")));
     let mut found: Vec<String> = reached(text, "std").into_iter().filter(|path| !pure(path)).collect();
@@ -440,7 +439,7 @@ fn the_map_shows_every_folder_and_no_other() {
         .map(|(folder, _)| folder.to_owned())
         .collect();
     let folder = |name: &str| Some(name.rsplit_once('/')?.0.to_owned());
-    // The folders of cli/verbs/ are those of commands/, and one row tells of them all; so are the rules of scan.
+    // The folders in cli/verbs/ correspond to those in commands/ and share a row with them; so do the rules of scan.
     let real: BTreeSet<String> = sources()
         .iter()
         .filter_map(|(name, _)| folder(name))

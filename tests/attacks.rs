@@ -1,4 +1,4 @@
-//! Attacks and accidents of docs/attacks.md that no other test has.
+//! Attacks and accidents of docs/attacks.md that no other test covers.
 
 use crate::crash::{can_inject, nothing_is_left, with_fault};
 use crate::harness::{Run, Sandbox};
@@ -7,14 +7,14 @@ use crate::weak_keys::age1;
 
 const SEALIFT: &str = env!("CARGO_BIN_EXE_sealift");
 
-/// A shell script in the fleet's directory, with the program under test as `$S`.
+/// Runs a shell script in the fleet's directory, with the program under test as `$S`.
 fn shell(sandbox: &Sandbox, script: &str) -> Run {
     let mut command = sandbox.command("bash");
     command.args(["-c", script]).env("S", SEALIFT);
     sandbox.run(command, b"")
 }
 
-/// Refused as wrong use, with these words; and it is no defect.
+/// Asserts a usage error with this message, and no internal defect.
 #[track_caller]
 fn refused(run: Run, why: &str) {
     let run = run.exits(2).says(why);
@@ -30,7 +30,7 @@ fn a_policy_that_is_cut_doubled_or_for_nobody_is_refused() {
         sandbox.write("recipients.toml", text);
         sandbox.sealift(&["check"])
     };
-    // Cut at any place: a fault that is told, or a fleet with less in it, and never a defect.
+    // Truncated anywhere: an error or a smaller fleet, but never an internal defect.
     for cut in (0..policy.len()).step_by(7) {
         let run = check(policy.get(..cut).expect("ASCII"));
         assert!(matches!(run.code, 0 | 2 | 3), "{cut}: {run:?}");
@@ -40,7 +40,7 @@ fn a_policy_that_is_cut_doubled_or_for_nobody_is_refused() {
     for name in ["Web", "w\u{e9}b", "we\u{301}b", "w\u{0435}b"] {
         refused(check(&format!("{policy}\n[hosts.\"{name}\"]\nkeys = [\"{key}\"]\n")), "not a host name");
     }
-    // Without an admin nobody could rekey again.
+    // Without an admin nobody could rekey.
     let jay = sandbox.key("jay");
     let nobody = policy.lines().filter(|line| !line.starts_with("jay = ")).collect::<Vec<_>>().join("\n");
     sandbox.write("recipients.toml", format!("{nobody}\n"));
@@ -72,7 +72,7 @@ fn whatever_stands_in_the_policys_place_is_not_waited_for() {
     instead(&|| drop(sandbox.tool("mkfifo", &[place])));
     instead(&|| std::fs::create_dir(&path).expect("a folder"));
     instead(&|| std::os::unix::fs::symlink("/dev/zero", &path).expect("a link"));
-    // Large, and nothing in it.
+    // Large and empty.
     instead(&|| std::fs::File::create(&path).and_then(|file| file.set_len(1 << 26)).expect("a large file"));
     sandbox.sealift(&["check"]).exits(0);
 }
@@ -118,7 +118,7 @@ fn files_that_are_long_or_twice_in_one_are_refused() {
     let one = std::fs::read(&armored).expect("an armored file");
     std::fs::write(&path, [&one[..], &one[..]].concat()).expect("written");
     sandbox.sealift(&["show", "a", "-i", &sandbox.key("jay")]).exits(8);
-    // Too large, and nothing of it is read.
+    // Too large, so nothing of it is read.
     std::fs::File::create(&path).and_then(|file| file.set_len(1 << 26)).expect("a large file");
     sandbox.sealift(&["check"]).exits(3);
     let run = sandbox.sealift(&["show", "a", "-i", &sandbox.key("jay")]);
@@ -146,7 +146,7 @@ fn values_at_the_edges_of_chunks_and_limits_are_the_same_bytes_again() {
     refused_empty(&sandbox);
 }
 
-/// No input, or one that is closed, is no value.
+/// Empty or closed input is not a value.
 fn refused_empty(sandbox: &Sandbox) {
     let before = sandbox.read("recipients.toml");
     for script in ["\"$S\" seal e --hosts web --stdin </dev/null", "\"$S\" seal e --hosts web --stdin <&-"] {
@@ -264,7 +264,7 @@ fn what_the_environment_asks_for_shows_no_value() {
     let run = shell(&sandbox, &format!("printf %s {value} | {loud} \"$S\" rotate a --stdin"));
     sandbox.remember(&run);
     run.exits(0);
-    // Programs that are started get none of it.
+    // Child processes do not get it.
     let bin = sandbox.path("bin");
     std::fs::create_dir(&bin).expect("a folder");
     std::fs::write(bin.join("git"), "#!/bin/sh\nenv >> \"$HOME/environment\"\nexec /usr/bin/git \"$@\"\n")
@@ -275,7 +275,7 @@ fn what_the_environment_asks_for_shows_no_value() {
     shell(&sandbox, &with);
     let seen = std::fs::read_to_string(sandbox.path("home/environment")).expect("git was run");
     assert!(!["LD_PRELOAD", "LD_AUDIT", "AGEDEBUG"].iter().any(|name| seen.contains(name)), "{seen}");
-    // What variables hold does not stand in the help.
+    // The help does not show the content of variables.
     for script in ["\"$S\" --help", "\"$S\" show --help", "\"$S\" scan --help"] {
         let run = shell(
             &sandbox,
@@ -288,7 +288,7 @@ fn what_the_environment_asks_for_shows_no_value() {
 #[test]
 fn it_leaves_no_core_file() {
     let sandbox = Sandbox::with_fleet(&["web"]);
-    // While it waits for its input it may leave no core file; a signal that would dump one then leaves none.
+    // Core dumps are disabled while it waits for input, so a signal that dumps core leaves no file.
     let script = "mkfifo in; exec 9<>in; ulimit -c unlimited; \"$S\" seal a --hosts web --stdin <&9 & \
         until grep -q 'core file size *0 *0' /proc/$!/limits; do kill -0 $! || exit 9; done; \
         kill -ABRT $!; wait $!; echo $?; ls | grep -c '^core' || true";

@@ -1,5 +1,5 @@
-//! The test vectors of age itself (C2SP CCTV), from the npm package `cctv-age` that `scripts/setup test` fetches: every one
-//! goes through `show` and through `install`.
+//! age's own test vectors (C2SP CCTV), from the npm package `cctv-age` that `scripts/setup test` downloads: each goes
+//! through `show` and `install`.
 
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use crate::harness::{Run, not_run};
 use crate::install::{Machine, entry};
 
-/// What `scripts/setup` fetches, below the user's cache.
+/// The downloaded file, below the user's cache directory.
 const FILE: &str = "sealift-test/cctv-age-0.2.0.js";
 
-/// Vectors that open elsewhere and are refused here: each with the limit, as it is told.
+/// Vectors that open elsewhere and are refused here, each with the reason shown.
 const REFUSED: [(&str, &str); 11] = [
     ("armor_hybrid", "post-quantum"),
     ("armor_scrypt", "it is sealed to a passphrase, not to keys"),
@@ -29,7 +29,7 @@ const REFUSED: [(&str, &str); 11] = [
     ("stream_257_chunks_full", "more than 16777216 are not read"),
     ("stream_258_chunks", "more than 16777216 are not read"),
 ];
-/// One that is shown, and not delivered: no unit can do anything with it.
+/// A vector that can be shown but is not delivered: an empty value is no use to a unit.
 const EMPTY: (&str, &str) = ("stream_empty_payload", "empty");
 
 struct Vector {
@@ -53,7 +53,7 @@ impl Vector {
     }
 }
 
-/// The vectors; none, and a note, where nobody fetched them.
+/// The vectors; `None`, with a note, if they were not downloaded.
 fn vectors() -> Option<Vec<Vector>> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
@@ -81,7 +81,7 @@ fn vectors() -> Option<Vec<Vector>> {
     Some(all)
 }
 
-/// A failure that is told, and is no defect.
+/// Asserts an error that is reported and is no internal defect.
 fn told(run: &Run, vector: &Vector) {
     assert!(!matches!(run.code, 0 | 70 | 101 | 128..) && run.stdout.is_empty(), "{}: {run:?}", vector.name);
     assert!(run.stderr.contains("error: ") && !run.stderr.contains("defect"), "{}: {}", vector.name, run.stderr);
@@ -132,7 +132,7 @@ fn every_vector_of_age_opens_or_is_refused_and_nothing_of_it_is_delivered() {
                 assert!(show.stderr.contains(why) && install.stderr.contains(why), "{name}: {show:?} {install:?}");
                 refused.push(name);
                 if why == "post-quantum" {
-                    // By name too where the key at hand is another one.
+                    // The format is also named if the given key is another one.
                     let show = sandbox.sealift(&["show", "v", "-i", &sandbox.key("other")]).exits(5);
                     show.says(
                         "secrets/v.age: it is sealed to post-quantum keys (age1pq1…), which this version does not open",

@@ -75,7 +75,7 @@ fn every_cut_and_every_changed_byte_of_the_header_is_refused_when_opened() {
         sandbox.write("secrets/a.age", &whole[..length]);
         sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8);
     }
-    // The serial in the seal, a letter of its name, a stanza's tag.
+    // The serial in the seal, a character of its name, a stanza's tag.
     for (from, to) in
         [("sealift 1 a 1 ", "sealift 1 a 9 "), ("ssh-ed25519 ", "ssh-ed25518 "), ("sealift 1 a", "sealifx 1 a")]
     {
@@ -180,14 +180,14 @@ fn an_overdue_value_is_a_warning() {
     sandbox.sealift(&["list"]).exits(0).prints("2020-01-01 EXPIRED");
 }
 
-/// A day so many days from today.
+/// The date this many days from today.
 fn day(ahead: i64) -> String {
     use jiff::ToSpan;
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     today.checked_add(ahead.days()).expect("a day").to_string()
 }
 
-/// Gives the fleet's only secret a date.
+/// Gives the fleet's only secret an expiry date.
 fn expires(sandbox: &Sandbox, date: &str) {
     let policy =
         sandbox.read("recipients.toml").replace("[secrets.a]\n", &format!("[secrets.a]\nexpires = \"{date}\"\n"));
@@ -219,7 +219,7 @@ fn the_end_of_a_value_is_told_a_week_ahead() {
         let row = &sandbox.sealift(&["list", "--json"]).exits(0).json()["files"][0];
         assert_eq!((row["expires_in"].as_i64(), row["rotate_every"].as_u64()), (Some(ahead), Some(90)));
     }
-    // What no secret has takes no room.
+    // The column is hidden if no secret has a date.
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
     let text = sandbox.sealift(&["list"]).exits(0).text();
@@ -246,7 +246,7 @@ fn a_new_value_gets_a_new_date() {
         let policy = sandbox.read("recipients.toml");
         policy.lines().find_map(|line| line.strip_prefix("expires = ").map(|date| date.trim_matches('"').to_owned()))
     };
-    // A script: nobody is asked; a date that is past is told, and one that is given must be ahead.
+    // In a script nobody is asked: an expired date is reported, and a given date must be in the future.
     rotate(&[]).exits(0).says("a: `expires` in recipients.toml is past");
     rotate(&["--expires", &yesterday]).exits(2).says("is past");
     rotate(&["--expires", "soon"]).exits(2).says("as 2027-03-01, or `never`");
@@ -260,7 +260,7 @@ fn a_new_value_gets_a_new_date() {
     sandbox.sealift_with(&["rotate", "a", "--stdin", "--expires", &day(30)], b"").exits(1);
     assert_eq!(date(), None);
 
-    // Who pipes the value in at a terminal is not asked: that is what a script does.
+    // A value piped in on a terminal is a script: nobody is asked.
     expires(&sandbox, &day(30));
     let piped = format!("spawn sh -c {{printf '{value}' | \"$S\" rotate a --stdin}}\nsays \"a: version\"\nends\n");
     let piped = crate::identity::on_terminal(&sandbox, &piped).text();
@@ -268,7 +268,7 @@ fn a_new_value_gets_a_new_date() {
     assert_eq!(date(), Some(day(30)));
     rotate(&["--expires", "never"]).exits(0);
 
-    // A person is asked, and asked again for what is no date, or is past.
+    // A user is asked, and asked again after an invalid or past date.
     expires(&sandbox, "2020-01-01");
     let next = day(90);
     let ask = |answers: &str| {
@@ -359,7 +359,7 @@ fn a_program_of_the_repository_is_not_run() {
     for path in ["", ".", ":"] {
         run(path.to_owned());
     }
-    // Nor by an absolute entry, or a link that leads there.
+    // Nor by an absolute entry or through a symlink.
     let (links, folder) = (sandbox.path("links"), sandbox.path("folder"));
     std::fs::create_dir(&links).expect("a folder");
     symlink(sandbox.fleet().join("git"), links.join("git")).expect("a link");
@@ -368,7 +368,7 @@ fn a_program_of_the_repository_is_not_run() {
         run(format!("{}:{usual}", entry.display())).exits(0);
         run(entry.display().to_string()).exits(1).says("git is not run: it lies in the repository");
     }
-    // A folder that a devshell links out of the repository is where it leads.
+    // A directory outside the repository that a devshell links to is allowed.
     let shell = sandbox.path("store/bin");
     std::fs::create_dir_all(&shell).expect("a folder");
     std::fs::copy(sandbox.fleet().join("git"), shell.join("git")).expect("a program");
@@ -384,7 +384,7 @@ fn a_home_that_is_a_repository_keeps_its_programs_unless_it_is_the_fleets() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
     let (marker, usual) = (sandbox.path("marker"), std::env::var("PATH").expect("PATH"));
-    // Whether ~/bin/git is run by a check of the fleet from the home.
+    // Whether checking the fleet from this home directory runs ~/bin/git.
     let runs = |home: &std::path::Path| {
         std::fs::create_dir_all(home.join("bin")).expect("a folder");
         let program = format!("#!/bin/sh\ntouch {}\nPATH={usual} exec git \"$@\"\n", marker.display());
@@ -404,7 +404,8 @@ fn a_home_that_is_a_repository_keeps_its_programs_unless_it_is_the_fleets() {
     assert!(!runs(&sandbox.fleet()), "the fleet's");
 }
 
-/// A fleet whose secret `a` is for `@runner`, with a branch on which db has that tag too, and one that changes the same lines.
+/// A fleet whose secret `a` is for `@runner`, with a branch that gives db that tag too, and one that changes the same
+/// lines.
 fn two_branches() -> Sandbox {
     let sandbox = Sandbox::with_fleet(&["web@runner", "db"]);
     sandbox.seal("a", &["--hosts", "@runner"]);
@@ -422,7 +423,7 @@ fn two_branches() -> Sandbox {
     sandbox
 }
 
-/// Merges, and takes our side of what both changed.
+/// Merges, and takes our side of conflicts.
 fn merge(sandbox: &Sandbox) {
     let mut merge = sandbox.command("git");
     merge.args(["merge", "-q", "--no-commit", "tagged"]);
@@ -487,7 +488,7 @@ fn what_a_merge_took_from_policy_and_file_is_told_too() {
         let taken = findings.iter().find(|finding| finding["rule"] == "taken-by-merge").expect("it");
         assert_eq!(taken["loses"].to_string(), "[\"db\"]");
     }
-    // Who was removed on one side is selected.
+    // A host removed on one side is reported.
     sandbox.tool("git", &["checkout", "-q", "-b", "without"]);
     sandbox.sealift(&["host", "rm", "web", "--yes", "--identity", &sandbox.key("jay")]).exits(0);
     sandbox.tool("sh", &["-ec", "git add -A; git commit -q -m without; git checkout -q main; git commit -q --allow-empty -m x; git merge -q --no-ff -m back without"]);
@@ -577,7 +578,7 @@ fn files_without_a_value_are_named_together_and_made_in_one_go() {
         .prints("they are not there: given, given-2 (2 files)\n  help: give each a value: `sealift seal NAME`")
         .prints("they are not there: made, own of every host (3 files)\n  help: have them generated: `sealift rotate --missing`")
         .prints("they are not there: deleted, gone (2 files)\n  help: `git checkout HEAD -- secrets/NAME.age` brings one back, `sealift rm NAME` drops it for good");
-    // One that git has keeps its value.
+    // A key that git has keeps its value.
     let run = sandbox.sealift(&["rotate", "--missing"]).exits(0).says("3 rotated, 0 left");
     assert!(!run.text().contains("gone"), "{}", run.text());
     sandbox

@@ -1,4 +1,4 @@
-//! Completion in the real shells, with real key presses; and by fleets that somebody else wrote.
+//! Completion in real shells with real key presses, and in fleets with hostile content.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use crate::harness::{Sandbox, not_run};
 use crate::identity::on_terminal;
 
-/// What one shell has to be told so that it completes, and that Control-G writes the line down.
+/// The setup of one shell's completion, with Control-G bound to writing the command line to a file.
 struct Shell {
     name: &'static str,
     start: &'static str,
     setup: &'static str,
-    /// The keys that put all candidates into the line.
+    /// The keys that insert all candidates into the line.
     all: &'static str,
 }
 
@@ -40,7 +40,7 @@ const SHELLS: [Shell; 3] = [
     },
 ];
 
-/// The folder of the program under test, before all that the machine has.
+/// A PATH with the program under test first.
 fn path() -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a folder").display().to_string();
     format!("{program}:{}", std::env::var("PATH").unwrap_or_default())
@@ -55,7 +55,7 @@ fn is_there(program: &str) -> bool {
 }
 
 impl Shell {
-    /// Types each of these into the shell, presses the keys, and says what the line is then.
+    /// Types each string, presses the keys, and returns the resulting command lines.
     fn lines(&self, sandbox: &Sandbox, typed: &[&str], keys: &str) -> Vec<String> {
         sandbox.write("setup", self.setup);
         let file = sandbox.fleet().join("lines");
@@ -68,7 +68,7 @@ impl Shell {
             self.start,
         );
         for (at, typed) in typed.iter().enumerate() {
-            // Control-G writes the line down, Control-U empties it.
+            // Control-G writes the line to the file, Control-U clears it.
             script += &format!(
                 "send {{{typed}}}\nsend \"{keys}\\007\"\n\
                  for {{set i 0}} {{$i < 400 && [written] <= {at}}} {{incr i}} {{ expect -timeout 0; after 50 }}\n\
@@ -83,7 +83,7 @@ impl Shell {
     }
 }
 
-/// A fleet with enough in it.
+/// A fleet with several hosts, tags and secrets.
 fn fleet() -> Sandbox {
     let sandbox = Sandbox::with_fleet(&["web@runner", "db", "laptop"]);
     for (name, hosts) in [("db-password", "db"), ("ci/token", "@runner")] {
@@ -154,7 +154,7 @@ fn zsh_completes_at_the_first_key_from_a_file_of_fpath() {
     assert_eq!(shell.lines(&sandbox, &["sealift deploy la"], "\\t"), ["sealift deploy laptop"]);
 }
 
-/// What bash would be offered for these words.
+/// The candidates that bash gets for these words.
 fn offered(sandbox: &Sandbox, words: &[&str]) -> String {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
     command.arg("--").arg("sealift").args(words).env("SEALIFT_COMPLETE", "bash");
@@ -169,7 +169,7 @@ fn a_fleet_that_cannot_be_read_has_no_names() {
     let whole = sandbox.read("recipients.toml");
     let is = |what: &str, hosts: &str| {
         assert_eq!(offered(&sandbox, &["deploy", ""]).replace('\n', " ").trim(), hosts, "{what}");
-        // The program's own words are there whatever the fleet is.
+        // The program's own words are offered for any fleet.
         assert_eq!(offered(&sandbox, &["depl"]), "deploy\n", "{what}");
     };
     is("as it is", "db laptop web @runner");
@@ -235,7 +235,7 @@ fn files_whose_names_a_shell_would_act_on_are_not_offered() {
         sandbox.write(name, "");
     }
     assert_eq!(offered(&sandbox, &["seal", "new", "--from-file", "x-"]), "x-plain\n");
-    // What bash completes by itself then, it quotes.
+    // bash's own file completion quotes the name.
     std::fs::remove_file(sandbox.fleet().join("x-plain")).expect("removed");
     sandbox.write("y-$(touch ran)", "");
     let lines = SHELLS[0].lines(&sandbox, &["sealift seal new --from-file y-"], "\\t");

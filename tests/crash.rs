@@ -1,9 +1,9 @@
-//! Killed or failing at any system call that changes the file system: afterwards every secret is the old or the new one,
-//! the next run finishes or undoes the rest, and nothing is left lying about. strace injects the faults.
+//! Killed or failing at any system call that changes the file system: afterwards every secret is the old or the new
+//! one, the next run completes or undoes the rest, and no files are left over. strace injects the faults.
 
 use crate::harness::{Run, Sandbox, not_run};
 
-/// Whether faults can be injected here; a note where not.
+/// Whether faults can be injected here; notes if not.
 pub fn can_inject(test: &str) -> bool {
     let probe = std::process::Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).status();
     let can = probe.is_ok_and(|status| status.success());
@@ -13,7 +13,7 @@ pub fn can_inject(test: &str) -> bool {
     can
 }
 
-/// Runs sealift under strace with a fault at the n-th call of a system call, and says whether it came to that.
+/// Runs sealift under strace with a fault at the n-th call of a system call; returns whether that call was reached.
 #[track_caller]
 pub fn with_fault(sandbox: &Sandbox, call: &str, fault: &str, nth: usize, arguments: &[&str]) -> (Run, bool) {
     let mut command = sandbox.command("strace");
@@ -29,12 +29,12 @@ pub fn with_fault(sandbox: &Sandbox, call: &str, fault: &str, nth: usize, argume
     let text = std::fs::read(&log).expect("strace wrote its log");
     let text = String::from_utf8_lossy(&text);
     let struck = ["(INJECTED)", "+++ killed by SIGKILL", "--- SIGINT "].iter().any(|mark| text.contains(mark));
-    // Without a fault it ends well: what fails else is strace itself.
+    // Without a fault it must succeed: otherwise strace itself fails.
     assert!(struck || run.code == 0, "{call} {nth}: {}", run.stderr);
     (run, struck)
 }
 
-/// A fleet of three shared secrets, and the key of a host that is to join.
+/// A fleet of three shared secrets, and the key of a host to be added.
 fn fleet() -> (Sandbox, Vec<(String, String)>, String) {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let values = ["a", "b/c", "d"].map(|name| (name.to_owned(), sandbox.seal(name, &["--hosts", "*"]))).to_vec();
@@ -44,7 +44,7 @@ fn fleet() -> (Sandbox, Vec<(String, String)>, String) {
     (sandbox, values, key)
 }
 
-/// No file of ours that is not a sealed file, the policy, or git's.
+/// Asserts that no temporary file is left.
 #[track_caller]
 pub fn nothing_is_left(sandbox: &Sandbox) {
     let left = String::from_utf8(sandbox.tool("find", &[".", "-name", ".sealift-tmp-*"])).expect("UTF-8");
@@ -67,15 +67,15 @@ fn a_killed_host_add_is_whole_or_undone() {
             let (run, struck) = with_fault(&sandbox, call, "signal=KILL", nth, &arguments);
             faults += usize::from(struck);
             let survived = run.code == 0;
-            // Whatever happened, every value opens before anything else is run.
+            // Whatever happened, every value opens before anything else runs.
             for (name, value) in &values {
                 assert_eq!(sandbox.show(name, "jay"), value.as_bytes(), "{call} {nth}");
             }
-            // Who only looks is told.
+            // Read-only commands report it.
             if sandbox.fleet().join(".git/sealift/journal").exists() {
                 sandbox.sealift(&["check"]).exits(3).prints("is not completed yet");
             }
-            // Any verb that writes finishes or drops the rest.
+            // Any writing verb completes or drops the rest.
             sandbox.sealift(&["rekey", "--identity", &identity]).exits(0);
             nothing_is_left(&sandbox);
             sandbox.sealift(&["check"]).exits(0);
@@ -235,7 +235,7 @@ fn a_full_disk_is_told_and_the_old_value_stays() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let old = sandbox.seal("a", &["--hosts", "web"]);
     let mut command = sandbox.command("prlimit");
-    // No file may grow past 100 bytes: the same to the program as a full disk, without a mount.
+    // A file size limit of 100 bytes: like a full disk, but without a mount.
     command.args(["--fsize=100", env!("CARGO_BIN_EXE_sealift"), "seal", "a", "--replace", "--stdin"]);
     let run = sandbox.run(command, sandbox.value("new").as_bytes());
     assert_ne!(run.code, 0);
@@ -251,7 +251,7 @@ fn interrupted_work_says_so_and_changes_nothing() {
     }
     let (sandbox, values, key) = fleet();
     let before = sandbox.read("recipients.toml");
-    // The signal comes while the first sealed file is read.
+    // The signal arrives while the first sealed file is read.
     let identity = sandbox.key("jay");
     let (run, _) = with_fault(
         &sandbox,
@@ -278,7 +278,7 @@ fn two_at_once_do_not_mix() {
         .sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("b").as_bytes())
         .exits(1)
         .says("another sealift is running here");
-    // Reading goes on meanwhile.
+    // Reading works meanwhile.
     sandbox.sealift(&["check"]).exits(0);
 }
 

@@ -1,4 +1,4 @@
-//! deploy on one machine: real nix, real profile generations, a throw-away root.
+//! deploy on one machine: real nix, real profile generations, a temporary root.
 
 use crate::harness::Sandbox;
 use crate::harness::machine::{Machine, cannot_deploy};
@@ -93,7 +93,7 @@ fn nix_a_system_without_the_unit_is_delivered_to_until_the_reboot() {
         .says("its secrets last until the next reboot, then deploy again");
     assert_eq!(run.result()["until_reboot"], true);
     assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
-    // The closure is the same, so only the secrets move.
+    // The closure is unchanged, so only the secrets change.
     let newer = machine.seal("token", "third");
     machine.deploy(&[]).exits(0).says("~ token (version 2 → version 3)").says("runs already");
     assert_eq!(machine.secret("token").as_deref(), Some(newer.as_str()));
@@ -152,7 +152,7 @@ fn nix_each_action_goes_as_far_as_it_says() {
         assert!(built.starts_with("/nix/store/") && machine.calls().is_empty(), "{built}");
         assert!(!machine.root.join(built.trim_start_matches('/')).exists(), "build copies nothing");
 
-        // The plan alone: not even the switch is asked.
+        // Only the plan: not even a dry activation.
         for dry in ["--dry-run", "--dry"] {
             machine.deploy(&[dry]).exits(0).says("token").says("nothing was changed");
         }
@@ -295,7 +295,7 @@ fn nix_a_host_that_cannot_open_its_secrets_is_never_switched() {
         let machine = Machine::running(&format!("{{ variant = \"{variant}\"; }}"));
         machine.seal("token", "second");
         let before = machine.state();
-        // The machine shows the right public key and has another private one.
+        // The machine has the right public key, but another private key.
         std::fs::copy(machine.sandbox.path("keys/db"), machine.root.join("etc/ssh/ssh_host_ed25519_key")).unwrap();
         for action in ["switch", "test", "boot"] {
             machine.deploy(&["--action", action]).exits(5).says("token");
@@ -340,7 +340,7 @@ fn nix_a_template_is_planned_delivered_and_verified_like_a_secret() {
     machine.system(&system("b=<sealift:token>"));
     machine.deploy(&[]).exits(0).says("app.ini").says("app.service");
     assert_eq!(machine.secret("app.ini"), Some(format!("b={value}")));
-    // Text and value come back together.
+    // Template and value are restored together.
     machine.on("rollback", &["--to", "1"]).exits(0);
     assert_eq!(machine.secret("app.ini"), Some(format!("a={value}")));
     machine.stores_hold_no_value();
@@ -385,7 +385,7 @@ fn nix_a_specialisation_that_runs_is_kept() {
     assert!(status["hosts"][0]["commit"].is_string(), "{status}");
     machine.on("status", &["web"]).exits(0).says("the specialisation gaming runs");
     machine.on("generations", &[]).exits(0).prints("its specialisation gaming runs");
-    // A failure goes back to it.
+    // A failure rolls back to it.
     machine.seal("token", "second");
     machine.system(&system(2));
     machine.fail("test 4");
@@ -399,7 +399,7 @@ fn nix_a_specialisation_that_runs_is_kept() {
     is(&base, &special(&base));
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
     machine.deploy(&[]).exits(0).says("runs already");
-    // Back goes to the generation before, and not from what was only tried to the current one.
+    // A rollback goes to the previous generation, not from the tested system to the current generation.
     machine.on("rollback", &["--settle", "1"]).exits(0).says("back to generation 1").says("gaming runs, and is kept");
     is(&profile(), &special(&profile()));
     assert_ne!(profile(), base);

@@ -1,11 +1,11 @@
-//! deploy when things go wrong: the previous state comes back, exactly, or a person is told.
+//! deploy when things go wrong: the exact previous state is restored, or the operator is informed.
 
 use std::process::{Child, Stdio};
 
 use crate::harness::machine::{Machine, cannot_deploy};
 use crate::harness::not_run;
 
-/// A machine that runs a first system of this variant, and is about to get a second one with another value.
+/// A machine that runs a first system of this variant, with a second one with another value ready to deploy.
 fn about_to_change(variant: &str) -> (Machine, Vec<String>) {
     let machine = Machine::running(&format!("{{ variant = \"{variant}\"; }}"));
     if variant == "plain" {
@@ -60,7 +60,7 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back() {
             assert_eq!(machine.state(), before, "{variant} {line}");
             machine.is_tidy();
         }
-        // Fixed, it goes through.
+        // After the fix it succeeds.
         machine.deploy(&[]).exits(0);
         assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
     }
@@ -73,7 +73,7 @@ fn nix_a_delivery_that_fails_brings_the_former_state_back() {
     }
     for (variant, code, calls) in [("unit", 6, &["test 4", "test 0"][..]), ("plain", 1, &[])] {
         let (machine, before) = about_to_change(variant);
-        // The switch might make this user, so that staging lets it pass; it does not.
+        // The switch could create this user, so staging accepts it; but it does not.
         let value = machine.sandbox.value("ghost");
         machine
             .sandbox
@@ -163,7 +163,7 @@ fn nix_only_a_check_that_got_worse_fails() {
     assert_eq!((machine.calls(), machine.state()), (vec!["test 0".to_owned(), "test 0".to_owned()], before));
 }
 
-/// A policy with a check whose command leaves a mark, and a system that carries such a command too.
+/// Writes a policy with a check whose command creates a file, and returns a system that contains such a command too.
 fn check_command(machine: &Machine, words: &str) {
     let policy = machine.sandbox.read("recipients.toml");
     let above = policy.split("\n[checks.mark]").next().unwrap_or(&policy).to_owned();
@@ -181,7 +181,7 @@ fn nix_the_command_of_a_check_is_the_one_that_was_deployed() {
     };
     let machine = Machine::running("{ }");
     let ran = |name: &str| machine.root.join(name).exists();
-    // Nothing is deployed of it: a clone of somebody's fleet runs nothing that was not agreed to.
+    // Nothing of it is deployed: a clone of someone's fleet runs nothing without consent.
     check_command(&machine, r#""touch", "/from-the-tree""#);
     let run = machine.on("verify", &[]).exits(3);
     run.says("check mark: touch /from-the-tree").says(" --yes` runs them without asking").prints("deploy it first");
@@ -189,19 +189,19 @@ fn nix_the_command_of_a_check_is_the_one_that_was_deployed() {
     machine.on("verify", &["--yes"]).exits(0);
     assert!(ran("from-the-tree"));
     std::fs::remove_file(machine.root.join("from-the-tree")).unwrap();
-    // What is deployed counts, whatever the work tree says by now, and whoever agrees.
+    // The deployed command counts, whatever the work tree says now and whoever agrees.
     machine.system(&carried(r#""touch", "/deployed""#, "1"));
     machine.deploy(&[]).exits(0);
     assert!(ran("deployed") && !ran("from-the-tree"));
     std::fs::remove_file(machine.root.join("deployed")).unwrap();
     machine.on("verify", &["--yes"]).exits(0);
     assert!(ran("deployed") && !ran("from-the-tree"));
-    // A command that is new has no before: that it fails now is the deploy's doing.
+    // A new command has no previous result, so its failure is the deploy's.
     let before = machine.state();
     machine.system(&carried(r#""false""#, "2"));
     machine.deploy(&[]).exits(6).says("check mark: ");
     assert_eq!(machine.state(), before);
-    // A system without any, which is another module's or none: the plan shows what will run.
+    // For a system without commands of its own, the plan shows what will run.
     machine.system(r#"{ etc.motd = "3"; }"#);
     machine.deploy(&[]).exits(0).says("mark: touch /from-the-tree");
     assert!(ran("from-the-tree"));
@@ -220,7 +220,7 @@ fn nix_failed_units_are_held_against_those_before() {
         let line = format!("{unit} loaded failed failed An old fault\n");
         std::fs::write(machine.root.join("etc/systemctl/list-units"), line).unwrap();
     };
-    // What counts is what switch-to-configuration names: an old fault elsewhere excuses nothing.
+    // Only units that switch-to-configuration names count: an old failure elsewhere is no excuse.
     failing("old.service");
     machine.fail("test 4");
     machine.deploy(&[]).exits(6).says("units failed: asked-for.service");
@@ -247,7 +247,7 @@ fn nix_a_way_back_that_fails_needs_a_person() {
         .says(&format!("`sealift rollback web --root {} --to N`", machine.root.display()));
     assert_eq!(run.result()["outcome"], "person");
     assert_eq!(machine.calls(), ["test 2", "test 2"]);
-    // A person fixed it, and deploys again: nothing is in the way.
+    // After a manual fix, the next deploy is not blocked.
     machine.deploy(&[]).exits(0);
     machine.is_tidy();
 }
@@ -280,7 +280,7 @@ fn nix_a_deployer_that_is_killed_does_not_end_the_part_on_the_host() {
     machine.wait_until_it_is_over();
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
     assert_eq!(machine.link("nix/var/nix/profiles/system"), "system-2-link");
-    // The next run clears what the killed one left for nix.
+    // The next run removes the garbage collector roots that the killed one left.
     machine.deploy(&["--action", "build"]).exits(0);
     machine.is_tidy();
 }
@@ -296,7 +296,7 @@ fn nix_killed_before_it_is_known_to_be_well_the_next_run_goes_back() {
             let mut deployer = hanging(&machine, &format!("test hang {point}"));
             kill(machine.holder().expect("somebody holds the lock"));
             assert_eq!(deployer.wait().unwrap().code(), Some(9), "no verdict came");
-            // The system's own switch goes on meanwhile; whoever goes back waits for it.
+            // The system's own switch continues; a rollback waits for it.
             machine.go_on();
             machine
                 .on("rollback", &[])
@@ -339,7 +339,7 @@ fn nix_killed_after_any_write_the_next_run_finishes_or_goes_back() {
     if cannot_deploy("deploy: killed at every step") {
         return;
     }
-    // The last one is killed on its way back.
+    // The last one is killed during its rollback.
     for (variant, failure) in [("unit", ""), ("plain", ""), ("unit", "boot 1")] {
         let (mut machine, mut before) = about_to_change(variant);
         if machine
@@ -375,7 +375,7 @@ fn nix_killed_after_any_write_the_next_run_finishes_or_goes_back() {
                 "{variant}, write {write}: {state:?}, before {before:?}\n{}",
                 machine.log()
             );
-            // Whoever asks later is told what became of it.
+            // A later client gets the result of the run.
             if machine.newest_run() != former {
                 let told = machine.ask(&serde_json::json!({ "follow": machine.newest_run() }));
                 let outcomes: &[&str] = if new { &["done"] } else { &["failed", "rolled-back"] };
@@ -398,7 +398,7 @@ fn nix_a_disk_that_is_full_takes_nothing_from_how_a_run_ends() {
     if cannot_deploy("deploy: full disk") {
         return;
     }
-    // During the switch, so that the next step cannot be written down; and with the last one, so that the result cannot.
+    // During the switch, so that the next step cannot be recorded; and at the last step, so that the result cannot.
     for (line, code, outcome) in [("test hang", 6, "rolled-back"), ("boot hang bootloader", 0, "done")] {
         let (machine, before) = about_to_change("unit");
         let kept = machine.root.join("var/lib/sealift");
@@ -436,7 +436,7 @@ fn nix_another_users_repository_is_not_evaluated_as_root() {
     let (machine, before) = about_to_change("unit");
     std::os::unix::fs::chown(machine.sandbox.fleet(), Some(1), Some(1)).unwrap();
     machine.deploy(&[]).says("git refuses this repository").says("work as that user");
-    // Nix would evaluate it, whatever git is told to trust.
+    // Nix would evaluate it, whatever git is configured to trust.
     let fleet = machine.sandbox.fleet();
     machine.sandbox.tool("git", &["config", "--global", "safe.directory", fleet.to_str().unwrap()]);
     machine.deploy(&[]).says("belongs to another user, and is not evaluated as root").says("run sealift as that user");

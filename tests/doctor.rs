@@ -1,4 +1,4 @@
-//! `doctor`: a machine and a repository that followed the old plan have its faults, each is named with its help, and what
+//! `doctor`: a machine and a repository set up by the old plan have its faults; each is reported with help, and what
 //! `--fix` does loses nothing.
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{Run, Sandbox};
 
-/// The scripts and files of the plan that the first fleet was set up by, with what is wrong with them.
+/// Scripts and files of the plan that the first fleet was set up by, with their faults.
 const PLAN: [(&str, &str); 7] = [
     (
         "scripts/deploy.sh",
@@ -36,7 +36,7 @@ fn put(place: &Path, path: &str, text: &str) {
     std::fs::write(path, text).expect("written");
 }
 
-/// The root of a machine that followed the plan.
+/// The root of a machine set up by the plan.
 fn machine(sandbox: &Sandbox) -> PathBuf {
     let root = sandbox.path("machine");
     for (path, text) in [
@@ -61,7 +61,7 @@ fn machine(sandbox: &Sandbox) -> PathBuf {
     root
 }
 
-/// The rules of what was found.
+/// The rules of the reported faults.
 fn rules(run: &Run) -> BTreeSet<String> {
     let json = run.json();
     let faults = json["faults"].as_array().expect("an array");
@@ -119,7 +119,7 @@ fn a_machine_that_followed_the_plan_has_its_faults() {
     let shown = run(&[]).exits(3).prints("scripts/deploy.sh:4: ").prints("  help: ").prints("/etc/nixos/web: ");
     shown.prints("home/web.nix:3: ../../dotfiles/gitconfig leads out").says("--fix` fixes 3 of them");
 
-    // What loses nothing is fixed, and nothing else is touched.
+    // Only what loses nothing is fixed.
     let fixed = run(&["--fix", "--json"]).exits(3);
     assert_eq!(fixed.json()["fixed"].as_array().expect("an array").len(), 3);
     let left = rules(&run(&["--json"]).exits(3));
@@ -167,13 +167,13 @@ fn it_works_without_a_fleet_and_says_when_all_is_well() {
     sandbox.sealift(&["doctor", "--root", root]).exits(0).says("web: no known fault");
     sandbox.sealift(&["doctor", "web", "--root", root]).exits(2).says("there is no fleet here");
     sandbox.sealift(&["doctor", "--fleet", "nowhere"]).exits(2);
-    // Warnings count when they are asked to.
+    // Warnings count with `--strict`.
     sandbox.tool("git", &["init", "-q"]);
     sandbox.write("a.nix", "{ sound.enable = true; }\n");
     sandbox.tool("git", &["add", "."]);
     sandbox.sealift(&["doctor", "--root", root]).exits(0).prints("nixpkgs renamed or removed `sound.enable`");
     sandbox.sealift(&["doctor", "--root", root, "--strict"]).exits(3);
-    // A file that is too large to be looked at is told.
+    // A file that is too large is reported as not read.
     sandbox.write("b.nix", "#".repeat(300 << 10));
     sandbox.sealift(&["doctor", "--root", root]).exits(3).prints("not read:").prints("b.nix: git does not track it");
     sandbox.tool("git", &["add", "."]);
@@ -191,7 +191,7 @@ fn another_host_is_looked_at_by_the_same_rules() {
         set(&["etc-nixos-nested", "home-manager-clobber", "host-key-changed", "swap-unencrypted"])
     );
     sandbox.sealift(&["doctor", "dv", "--root", root]).exits(2).says("did you mean db?");
-    // What a host answers is what its own program found.
+    // A host answers with what its own program found.
     let order = serde_json::json!({
         "version": 1, "run": "r", "who": "jay@here", "root": root, "host": null, "work": "examine",
     });
@@ -220,10 +220,10 @@ fn a_machine_without_a_pinned_key_is_known_by_either_of_its_names() {
             }
         }
     }
-    // One with a pinned key is not believed by its name.
+    // A machine with a pinned key is not identified by name.
     put(&root, "etc/hostname", "db\n");
     assert_ne!(sandbox.sealift(&["status", "db", "--root", root_text]).code, 0);
-    // What a machine is called that nobody knows is told by its name here.
+    // The name of an unknown machine is used here.
     put(&root, "etc/hostname", "Web_1\n");
     sandbox.sealift(&["doctor", "--root", root_text]).says("web: no known fault");
 }
@@ -235,7 +235,7 @@ fn a_hostile_repository_leads_no_mend_astray() {
     let root = sandbox.path("machine");
     put(&root, "etc/hostname", "web\n");
     let mark = sandbox.path("mark");
-    // A filter that would run if git read the content, and names that are options or patterns.
+    // A filter that would run if git read the content, and names that look like options or patterns.
     sandbox.write(".gitattributes", "*.nix filter=evil\n");
     sandbox.tool("git", &["config", "filter.evil.clean", &format!("touch {}", mark.display())]);
     sandbox.write("--help.nix", "{ }\n");
@@ -251,7 +251,7 @@ fn a_hostile_repository_leads_no_mend_astray() {
     let known = String::from_utf8(sandbox.tool("git", &["ls-files", "-z"])).expect("UTF-8");
     assert!(known.contains("--help.nix") && known.contains(":(exclude)x.nix"), "{known}");
 
-    // A place where the machine's link was is somebody's file by now: only links are removed.
+    // The place now leads to someone's own files: only symlinks are removed.
     let elsewhere = sandbox.path("elsewhere");
     std::fs::create_dir_all(elsewhere.join("dir")).expect("made");
     put(&elsewhere, "keep", "x");

@@ -1,5 +1,5 @@
-//! The documents say what is so: exit codes, kinds and shapes, the worked example of a seal, the tests that the threat model names,
-//! links between files and to headings, the book's table of contents, quoted messages, and the reference fleet.
+//! The documents are true: exit codes, kinds and shapes, the worked example of a seal, the tests named in the threat
+//! model, links between files and to headings, the book's table of contents, quoted messages, and the reference fleet.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn document(name: &str) -> String {
     std::fs::read_to_string(top().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The documents, by their paths from the top.
+/// The documents, by path from the top.
 fn documents() -> Vec<String> {
     let of = |folder: &str| {
         let entries = std::fs::read_dir(top().join(folder))
@@ -30,12 +30,11 @@ fn documents() -> Vec<String> {
     ["./", "docs/", "tests/rig/", "tests/realm/", "tests/fixtures/flake/"].map(of).concat()
 }
 
-/// Where the links of a document lead.
+/// The link targets in a document.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
 }
 
-/// The headings of a document.
 fn headings(text: &str) -> Vec<&str> {
     let mut fenced = false;
     let prose = text.lines().filter(move |line| {
@@ -50,7 +49,7 @@ fn headings(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The anchors of a document's headings, as forges and mdBook make them; the second of a name gets a number.
+/// The anchors of a document's headings, as forges and mdBook make them; repeated names get a number.
 fn anchors(text: &str) -> Vec<String> {
     let mut anchors: Vec<String> = Vec::new();
     let mut names: Vec<String> = Vec::new();
@@ -71,7 +70,7 @@ fn anchors(text: &str) -> Vec<String> {
 #[test]
 fn the_exit_codes_are_those_of_the_program() {
     use Kind::*;
-    // A kind that is added is added to the list too, or this does not compile.
+    // The match makes this fail to compile until a new kind is added to the list.
     let listed = |kind: Kind| match kind {
         Failed | Usage | Drift | Partial | NoIdentity | RolledBack | Unreachable | Integrity | NeedsOperator
         | Plaintext | Incomplete | Bug | Interrupted => Kind::ALL.contains(&kind),
@@ -90,7 +89,7 @@ fn the_exit_codes_are_those_of_the_program() {
     assert!(text.contains("\n| 0 | "));
 }
 
-/// Whether a table of a document has a row that begins with this word.
+/// Whether a table of a document has a row that starts with this word.
 fn told(name: &str, word: &str) -> bool {
     document(name).lines().any(|line| {
         let first = line.strip_prefix("| `").and_then(|rest| rest.strip_prefix(word));
@@ -179,7 +178,7 @@ fn links_lead_somewhere() {
                 broken.push(format!("{name}: {target}"));
             }
         }
-        // Files of the house that are named in passing.
+        // Source files mentioned in passing.
         for word in text
             .split('`')
             .filter(|word| ["src/", "tests/", "scripts/", "docs/"].iter().any(|folder| word.starts_with(folder)))
@@ -208,7 +207,7 @@ fn the_book_has_every_document_and_leads_nowhere_else() {
     let there: BTreeSet<String> =
         documents().into_iter().filter(|name| name.starts_with("docs/") && name != "docs/SUMMARY.md").collect();
     assert_eq!(listed, there);
-    // The site has the folder docs/ and nothing else of the repository.
+    // The site has only the folder docs/.
     for page in there {
         for target in links(&document(&page)) {
             assert!(!target.starts_with(['.', '/']), "{page} leads out of the book: {target}");
@@ -216,8 +215,8 @@ fn the_book_has_every_document_and_leads_nowhere_else() {
     }
 }
 
-/// Whether one text of the program can become this message: an ellipsis stands for what differs, and what is between stands in
-/// the text in this order.
+/// Whether a string literal of the program can produce this message: an ellipsis stands for variable text, and the
+/// parts between must occur in the literal in this order.
 fn says(literal: &str, message: &str) -> bool {
     let mut rest = literal;
     message.split('…').map(str::trim).filter(|part| !part.is_empty()).all(|part| {
@@ -237,7 +236,7 @@ fn messages_that_are_explained_are_those_of_the_program() {
             if path.is_dir() {
                 folders.push(path);
             } else if !path.display().to_string().ends_with("tests.rs") {
-                // No comments, and no tests, which may quote what nobody says.
+                // Without comments and tests, which may quote other messages.
                 source.extend(literals(&std::fs::read_to_string(path).expect("a file of Rust")));
             }
         }
@@ -260,7 +259,7 @@ fn messages_that_are_explained_are_those_of_the_program() {
 #[test]
 fn the_reference_fleet_is_in_line() {
     let sandbox = Sandbox::new();
-    // A copy: the checkout may belong to somebody else, whose git settings do not count here.
+    // A copy: the checkout may belong to another user, whose git settings do not apply here.
     for name in ["recipients.toml", "secrets", "hosts", ".gitattributes"] {
         sandbox.tool("cp", &["-R", top().join(name).to_str().expect("UTF-8"), "."]);
     }
@@ -276,10 +275,10 @@ fn the_reference_fleet_is_in_line() {
     }
 }
 
-/// The commands of a shell's words that are ours, each as its words after `sealift`.
+/// The sealift commands in shell text, each as the words after `sealift`.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
-    // A bar between words is a pipe; one inside of a word stands between choices.
+    // A bar between words is a pipe; within a word it separates alternatives.
     let ends = ["&&", "||", ";", " | ", " · ", "<(", "$(", ")", "\n"];
     let text = ends.iter().fold(format!("{} ", text.replace("\\\n", " ")), |text, end| text.replace(end, "\n"));
     for line in text.lines() {
@@ -295,7 +294,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// What is wrong with the words after `sealift`: no such verb, or flags that its help does not have.
+/// Whether the words after `sealift` are invalid: no such verb, or flags that its help does not list.
 fn misunderstood(words: &[String], help: &mut impl FnMut(&[&str]) -> Option<String>) -> bool {
     let words = words.strip_prefix(&["help".to_owned()]).unwrap_or(words);
     let words = if words.first().is_some_and(|word| word == "--fleet") { &words[2.min(words.len())..] } else { words };
@@ -309,7 +308,7 @@ fn misunderstood(words: &[String], help: &mut impl FnMut(&[&str]) -> Option<Stri
         // The package's own name and version.
         return false;
     }
-    // The last word of a verb may be a choice of several.
+    // The last word of a verb may list alternatives.
     let (last, above) = verb.split_last().map_or(("", &[][..]), |(last, above)| (last.as_str(), above));
     last.split('|').any(|last| {
         let verb: Vec<&str> =

@@ -1,4 +1,4 @@
-//! edit: with real editors, at a terminal and without one. What is typed is nowhere but in memory.
+//! edit: with real editors, with and without a terminal. The edited text is only ever in memory.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::identity::on_terminal;
 
 const SEALIFT: &str = env!("CARGO_BIN_EXE_sealift");
 
-/// Runs `edit` with this editor, in this environment.
+/// Runs `edit` with this editor and environment.
 fn edit(sandbox: &Sandbox, editor: &str, more: &[(&str, &str)], options: &[&str]) -> Run {
     let mut command = sandbox.command(SEALIFT);
     command
@@ -18,7 +18,7 @@ fn edit(sandbox: &Sandbox, editor: &str, more: &[(&str, &str)], options: &[&str]
     sandbox.run(command, b"")
 }
 
-/// A fleet with a value in `a`, and what it is.
+/// A fleet with a value in `a`; returns the value.
 fn fleet(shape: &str) -> (Sandbox, String) {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let value = match shape {
@@ -29,7 +29,7 @@ fn fleet(shape: &str) -> (Sandbox, String) {
     (sandbox, value)
 }
 
-/// A program of the test's own, named so.
+/// Installs a program of the test under this name.
 fn program(sandbox: &Sandbox, name: &str, script: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = sandbox.path("bin").join(name);
@@ -53,7 +53,7 @@ fn what_an_editor_leaves_is_sealed_as_the_next_value() {
     let changed = edit(&sandbox, "sed -i s/canary/changed-canary/", &[], &[]).exits(0).says("sealed a (version 2)");
     assert!(!changed.stderr.contains(&sandbox.canary));
     assert_eq!(sandbox.show("a", "web"), value.replace("canary", "changed-canary").as_bytes());
-    // Any bytes, by rename, with leftovers around.
+    // Any bytes, written by rename, with leftover files around.
     let script = program(
         &sandbox,
         "binary",
@@ -61,7 +61,7 @@ fn what_an_editor_leaves_is_sealed_as_the_next_value() {
     );
     edit(&sandbox, script.to_str().expect("UTF-8"), &[], &[]).exits(0);
     assert_eq!(sandbox.show("a", "jay"), b"\0\xff\r\n");
-    // Git knows of it, so Nix does.
+    // Git tracks it, so Nix sees it.
     assert!(
         String::from_utf8_lossy(&sandbox.tool("git", &["diff", "--cached", "--name-only"])).contains("secrets/a.age")
     );
@@ -114,7 +114,7 @@ fn the_value_is_in_memory_only_and_gone_with_the_editor() {
         ),
     );
     let look = look.to_str().expect("UTF-8");
-    // On its own ramfs; or, where that may not be, on a tmpfs that was there.
+    // On its own ramfs; or, if that is not permitted, on an existing tmpfs.
     edit(&sandbox, look, &[], &[]).exits(0);
     let alone = std::fs::read_to_string(&report).expect("a report");
     assert!(alone.starts_with("ramfs\n700\n600\n") || alone.starts_with("tmpfs\n700\n600\n"), "{alone}");
@@ -123,11 +123,11 @@ fn the_value_is_in_memory_only_and_gone_with_the_editor() {
     edit(&sandbox, look, &[("PATH", &without)], &[]).exits(0);
     let shared = std::fs::read_to_string(&report).expect("a report");
     assert!(shared.starts_with("tmpfs\n700\n600\n"), "{shared}");
-    // A program outside would not see a mount of our own: its client gets the tmpfs at once.
+    // A running program would not see a private mount: its client gets the tmpfs at once.
     let client = program(&sandbox, "emacsclient", &format!("exec {look} \"$1\""));
     edit(&sandbox, client.to_str().expect("UTF-8"), &[], &[]).exits(0);
     assert!(std::fs::read_to_string(&report).expect("a report").starts_with("tmpfs\n"));
-    // No place in memory: refused, and the editor is not even started.
+    // Without a place in memory it fails before the editor is started.
     std::fs::remove_file(&report).expect("removed");
     let script = format!("mount -t proc none /dev/shm || exit 99; exec '{SEALIFT}' edit a -i '{}'", sandbox.key("jay"));
     let mut command = sandbox.command("/usr/bin/unshare");
@@ -149,7 +149,7 @@ fn what_a_killed_run_left_is_wiped_by_the_next() {
     let (sandbox, value) = fleet("raw");
     let unshare = program(&sandbox, "unshare", "exit 1");
     let path = format!("{}:/usr/bin:/bin", unshare.parent().expect("a directory").display());
-    // The editor kills the program that started it, which can wipe nothing then.
+    // The editor kills its parent, which then cannot wipe anything.
     let killer = program(&sandbox, "killer", "pwd > \"$HOME/place\"; kill -9 $PPID");
     edit(&sandbox, killer.to_str().expect("UTF-8"), &[("PATH", &path)], &[]).exits(128 + 9);
     let place = std::fs::read_to_string(sandbox.path("home/place")).expect("a place");
@@ -158,7 +158,7 @@ fn what_a_killed_run_left_is_wiped_by_the_next() {
     edit(&sandbox, "grep -q .", &[], &[]).exits(0);
     assert!(!place.exists());
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
-    // In a mount of its own there is nothing to wipe: it is gone with the process.
+    // In a private mount there is nothing to wipe: it vanishes with the process.
     edit(&sandbox, killer.to_str().expect("UTF-8"), &[], &[]);
     let place = PathBuf::from(std::fs::read_to_string(sandbox.path("home/place")).expect("a place").trim());
     assert!(!place.join("a").exists());
@@ -173,7 +173,7 @@ fn a_value_out_of_shape_is_not_sealed() {
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
     edit(&sandbox, "sh -c 'printf bare > \"$1\"' -", &[], &["--fix"]).exits(0);
     assert_eq!(sandbox.show("a", "jay"), b"TOKEN=bare\n");
-    // At a terminal: asked, edited again, and sealed.
+    // On a terminal: asked, edited again, and sealed.
     let editor = program(
         &sandbox,
         "second-thoughts",
@@ -215,7 +215,7 @@ fn vim_leaves_nothing_behind_whatever_its_settings_say() {
         return;
     }
     let (sandbox, value) = fleet("env:TOKEN");
-    // Settings that would copy the text to the disk; and a trap in the repository for an editor that is started there.
+    // Settings that would copy the text to disk, and a trap in the repository for an editor started there.
     let settings = "set undofile undodir=~/keep backup writebackup backupdir=~/keep swapfile directory=~/keep exrc viminfo='10,n~/keep/info\n";
     std::fs::create_dir(sandbox.path("home/keep")).expect("a directory");
     std::fs::write(sandbox.path("home/.vimrc"), settings).expect("settings");
@@ -239,7 +239,7 @@ fn vim_leaves_nothing_behind_whatever_its_settings_say() {
     assert!(!sandbox.path("home/trapped").exists());
 }
 
-/// Hands the file over and comes back at once, whatever it is called.
+/// An editor that passes the file on and returns at once, whatever its name.
 const HANDS_OVER: &str = "printf %s \"$1\" > \"$HOME/handed\"";
 
 #[test]
@@ -248,7 +248,7 @@ fn an_editor_that_hands_over_loses_nothing() {
     let handed = sandbox.path("home/handed");
     for name in ["nvr", "any-other"] {
         let editor = program(&sandbox, name, HANDS_OVER);
-        // Without a terminal nobody can say when it is saved.
+        // Without a terminal nobody can say when the file is saved.
         edit(&sandbox, editor.to_str().expect("UTF-8"), &[], &[])
             .exits(1)
             .says(&format!("{name} returned and left the file as it was; nothing changed"))
@@ -257,7 +257,7 @@ fn an_editor_that_hands_over_loses_nothing() {
         let path = std::fs::read_to_string(&handed).expect("it was handed over");
         assert!(path.starts_with("/dev/shm/sealift-edit-") && !PathBuf::from(path).exists());
     }
-    // With one the file stays until the person has saved it, where a program that runs already sees it.
+    // With a terminal the file stays where the running program sees it until the user has saved it.
     let at_the_terminal = |answers: &str| {
         let editor = sandbox.path("bin/nvr");
         let script = format!(
@@ -277,7 +277,7 @@ fn an_editor_that_hands_over_loses_nothing() {
     ));
     assert!(shown.contains("<0>") && shown.contains("sealed a (version 2)"), "{shown}");
     assert_eq!(sandbox.show("a", "jay"), typed.as_bytes());
-    // Not yet, wait; not yet, and give up.
+    // Not saved, wait; not saved, give up.
     let shown = at_the_terminal(&format!(
         "{save}send \"n\\r\"\nsays \"Keep waiting?\"\nsend \"y\\r\"\nsays \"Take the file as it is now?\"\nif {{![file exists $path]}} {{ puts GONE }}\nsend \"n\\r\"\nsays \"Keep waiting?\"\nsend \"n\\r\"\n"
     ));
@@ -290,11 +290,11 @@ fn an_editor_that_goes_to_the_background_is_not_believed() {
     let (sandbox, value) = fleet("raw");
     let gate = sandbox.path("home/gate");
     sandbox.tool("mkfifo", &[gate.to_str().expect("UTF-8")]);
-    // Its window opens, and stays until the gate does.
+    // Its window opens, and stays until the FIFO is opened.
     let editor =
         program(&sandbox, "forks", "cat \"$1\" >/dev/null; (read _ < \"$HOME/gate\") >/dev/null 2>&1 </dev/null &");
     edit(&sandbox, editor.to_str().expect("UTF-8"), &[], &[]).exits(1).says("returned and left the file as it was");
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
-    // What it left reads its end.
+    // Lets its child process end.
     drop(std::fs::File::options().write(true).open(gate).expect("somebody reads it"));
 }

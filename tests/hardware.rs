@@ -1,5 +1,5 @@
-//! Keys in hardware: a plugin makes one on the person's word, it is tried, and only then does anything name it. The plugins
-//! are the stand-in of `plugin.rs`, which asks and prints as the real ones do; and that of a YubiKey itself, where
+//! Hardware keys: a plugin makes one when the user asks for it, it is tested, and only then is it written to any file.
+//! The plugins are the stand-in of `plugin.rs`, which asks and prints like the real ones; and YubiKey's real plugin, if
 //! `AGE_PLUGIN_YUBIKEY` names it, with a card in software.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use crate::plugin::PLUGIN;
 
 const SEALIFT: &str = env!("CARGO_BIN_EXE_sealift");
 
-/// A fleet, and a folder outside of it with the three plugins; `None` where they cannot run.
+/// A fleet, and a folder outside of it with the three plugins; `None` if they cannot run.
 fn fleet() -> Option<Sandbox> {
     if !Path::new("/usr/bin/python3").exists() {
         not_run("keys in hardware", "there is no /usr/bin/python3 for the test's plugins");
@@ -40,7 +40,7 @@ fn run_in(sandbox: &Sandbox, path: &str, environment: &[(&str, &str)], arguments
     sandbox.run(command, b"")
 }
 
-/// PATH with these folders before that of the plugins.
+/// A PATH with these folders before that of the plugins.
 fn path(sandbox: &Sandbox, before: &[&Path]) -> String {
     let mut folders: Vec<String> = before.iter().map(|folder| folder.display().to_string()).collect();
     folders.push(sandbox.path("bin").display().to_string());
@@ -48,7 +48,7 @@ fn path(sandbox: &Sandbox, before: &[&Path]) -> String {
     folders.join(":")
 }
 
-/// What must be as it was when no key was made.
+/// The state that must be unchanged if no key was made.
 fn state(sandbox: &Sandbox) -> (String, Vec<String>) {
     let folder = sandbox.path("home/.config/sealift");
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -82,7 +82,7 @@ fn a_key_in_hardware_is_made_tried_and_named() {
     let listed = config(&sandbox);
     assert!(listed.contains("plugins = [\"tpm\"]") && listed.contains("[\"~/.config/sealift/tpm.txt\"]"), "{listed}");
 
-    // Nothing has to be set up: what is sealed now opens with it, and it is shown.
+    // No further setup is needed: what is sealed now opens with it, and it is shown.
     let value = sandbox.value("a");
     let mut command = sandbox.command(SEALIFT);
     command.args(["seal", "a", "--hosts", "web", "--stdin"]).env("PATH", path(&sandbox, &[]));
@@ -97,16 +97,16 @@ fn a_key_in_hardware_is_made_tried_and_named() {
         (&recipient.into(), &false.into())
     );
 
-    // Its word is no proof: a remark that names another's key makes nobody the holder of that.
+    // A comment is no proof: naming another's key in it makes nobody the holder of that key.
     let jay =
         sandbox.read("recipients.toml").split('"').find(|word| word.starts_with("age1")).expect("jay's").to_owned();
     std::fs::write(&file, text.replace("# Recipient: ", &format!("# Recipient: {jay}\n# other: "))).expect("written");
     assert_eq!(run(&sandbox, &[], &["show", "a"]).exits(0).text(), value);
-    // A key of its own without that line is said, and not passed over.
+    // A key without that comment is reported, not skipped.
     std::fs::write(&file, text.lines().last().expect("the identity")).expect("written");
     run(&sandbox, &[], &["identity", "show"]).exits(0).says("whose recipient only the plugin knows");
 
-    // Once more: not by accident, and nothing is overwritten.
+    // A second key is not made by accident, and nothing is overwritten.
     run(&sandbox, &[], &TPM).exits(2).says("kim has a key already");
     let again = [&TPM[..], &["--add"]].concat();
     run(&sandbox, &[], &again).exits(1).says("is there already").says("--file FILE");
@@ -174,7 +174,7 @@ fn the_plugin_asks_on_the_terminal() {
     for start in ["kim = [\"age1yubikey1", "lea = [\"age1tpm1", "ana = [\"age1fido2-hmac1"] {
         assert!(policy.contains(start), "{policy}");
     }
-    // The real ones ask on a terminal only; without one they end, and that is said.
+    // The real plugins ask only on a terminal; without one they exit, which is reported.
     let elsewhere = sandbox.path("home/other.txt");
     let elsewhere = elsewhere.to_str().expect("UTF-8");
     run(&sandbox, &[], &["identity", "new", "--admin", "max", "--yubikey", "--file", elsewhere])
@@ -230,7 +230,7 @@ fn no_plugin_of_the_repository_runs() {
     assert!(!marker.exists());
     assert_eq!(state(&sandbox), before);
 
-    // The brother: a plugin that was allowed long ago, and that PATH now finds in the repository.
+    // The related attack: a plugin that was allowed long ago, and that PATH now finds in the repository.
     run(&sandbox, &[], &TPM).exits(0);
     let mut command = sandbox.command(SEALIFT);
     command.args(["seal", "a", "--hosts", "web", "--stdin"]).env("PATH", path(&sandbox, &[]));
@@ -252,7 +252,7 @@ fn no_plugin_of_a_work_tree_beside_or_above_runs() {
     sandbox.tool("git", &["init", "-q", &shown(&above)]);
     let words = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &shown(&sandbox.fleet()), "inner"];
     sandbox.tool("git", &[&["-C", &shown(&above)][..], &words].concat());
-    // The work tree that is worked in, and where the plugin lies.
+    // The work tree in use, and the one that contains the plugin.
     for (fleet, bin) in
         [(linked.clone(), sandbox.fleet()), (sandbox.fleet(), linked), (above.join("inner"), above.clone())]
     {
@@ -296,7 +296,7 @@ fn what_cannot_be_kept_is_said_before_a_key_is_made() {
     assert_eq!(sandbox.read("recipients.toml"), before);
 }
 
-/// A smart-card service of this test's own, with a YubiKey in software in its reader. They end with it.
+/// A smart-card service for this test, with a software YubiKey in its reader. Both end with the value.
 struct Reader([std::process::Child; 2]);
 
 impl Reader {
@@ -324,10 +324,10 @@ impl Drop for Reader {
     }
 }
 
-/// The driver of a reader whose card is another program: Debian's vsmartcard-vpcd.
+/// The driver of a reader for software cards: Debian's vsmartcard-vpcd.
 const VPCD: &str = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so";
 
-/// The real age-plugin-yubikey, where it can run.
+/// The real age-plugin-yubikey, if it can run.
 fn yubikey() -> Option<std::path::PathBuf> {
     const TEST: &str = "the real age-plugin-yubikey";
     let no = |why: &str| {
@@ -395,6 +395,6 @@ fn the_real_plugin_of_a_yubikey_makes_a_key() {
     let recipient = recipient.split('"').find(|word| word.starts_with("age1yubikey1")).expect("the recipient");
     let shown = run_in(&sandbox, &path, &[], &["identity", "show"]).exits(0).says("(admin kim)");
     assert_eq!(shown.text().trim(), recipient);
-    // The PIN holds for as long as the card is not reset.
+    // The PIN stays verified until the card is reset.
     assert_eq!(run_in(&sandbox, &path, &[], &["show", "a"]).exits(0).text(), value);
 }

@@ -1,4 +1,4 @@
-//! The part of a deploy on the host, as a deployer speaks to it.
+//! The program on the host, driven as by a deployer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +8,7 @@ use crate::harness::machine::{Machine, cannot_deploy};
 use crate::harness::{Run, Sandbox};
 
 fn order(machine: &Machine, change: impl FnOnce(&mut Value)) -> Value {
-    // A run has a name of its own.
+    // Each run has its own name.
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let system = machine.link("run/current-system");
@@ -62,7 +62,7 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
         (order(&machine, |order| order["version"] = 2.into()), "the request is of version 2"),
         (order(&machine, |order| order["more"] = 1.into()), "not well formed"),
         (order(&machine, |order| order["run"] = "../x".into()), "run is not a name"),
-        // Its result would take the place of the journal.
+        // Its result file would replace the journal.
         (order(&machine, |order| order["run"] = "journal".into()), "run is not a name"),
         (order(&machine, |order| order["work"] = json!({ "follow": "../../../root/other" })), "run is not a name"),
         (order(&machine, |order| order["work"]["switch"]["settle"] = u64::MAX.into()), "longer than an hour"),
@@ -104,7 +104,7 @@ fn nix_nobody_else_can_write_where_root_reads_whatever_the_umask() {
     shell.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let run = machine.sandbox.run(shell, order(&machine, |_| {}).to_string().as_bytes());
     assert_eq!(run.code, 0, "{run:?}");
-    // Who can put a journal there has root activate a system of their own.
+    // Anyone who can place a journal there makes root activate a system of their own.
     for folder in ["var/lib/sealift", "var/lib/sealift/deploy"] {
         let mode = machine.root.join(folder).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o022, 0, "{folder} is {mode:o}");
@@ -118,7 +118,7 @@ fn nix_nothing_is_left_to_recover_after_an_order() {
     }
     let machine = Machine::running("{ }");
     assert_eq!(machine.ask(&"recover".into())["outcome"], "nothing");
-    // A journal that cannot be read is nobody's to guess at.
+    // An invalid journal is not guessed at.
     std::fs::write(machine.root.join("var/lib/sealift/deploy/journal.json"), "{").unwrap();
     let (_, last) = give(&machine, &order(&machine, |_| {}).to_string());
     assert_eq!(last["failure"]["code"], 9);
@@ -126,7 +126,7 @@ fn nix_nothing_is_left_to_recover_after_an_order() {
     assert!(machine.calls().is_empty());
 }
 
-/// The journal of a run of this name that was killed while it activated what runs; what ran before it is this.
+/// The journal of a run of this name, killed while it activated the running system; `before` ran before it.
 fn killed(order: &Value, before: &str) -> Value {
     json!({
         "version": 1, "order": order, "reached": "activate", "back": false, "boot": null,
@@ -153,7 +153,7 @@ fn nix_a_result_ends_its_own_run_and_no_other() {
     let result = |name: &str, text: &str| std::fs::write(kept.join(format!("{name}.json")), text).unwrap();
     let done = json!({ "outcome": "done", "generation": 2, "running": null, "until_reboot": false }).to_string();
 
-    // A second run of the name: killed, it would pass for the first, which is done.
+    // A second run of the same name: when killed, it would be taken for the first, which is done.
     let (_, last) = give(&machine, &named("20260101T000000Z-once").to_string());
     assert_eq!(last["outcome"], "done");
     machine.forget_calls();
@@ -161,7 +161,7 @@ fn nix_a_result_ends_its_own_run_and_no_other() {
     assert!(last["failure"].to_string().contains("has ended on this machine"), "{last}");
     unchanged("a second run of a name");
 
-    // Of the run with the oldest name, as a clock that is slow gives it: it is not removed before it is read.
+    // A run with the oldest name, as from a slow clock, is not removed before it is read.
     for number in 0..60 {
         std::fs::write(kept.join(format!("20990101T0000{number:02}Z-x.log")), "").unwrap();
     }
@@ -170,12 +170,12 @@ fn nix_a_result_ends_its_own_run_and_no_other() {
     assert_eq!(machine.ask(&"recover".into())["outcome"], "done");
     unchanged("a run that has ended");
     assert!(!journal.exists());
-    // Nor is the log of one that is at work.
+    // Nor is the log of a running one.
     give(&machine, &named("20010101T000000Z-now").to_string());
     assert!(kept.join("20010101T000000Z-now.log").exists());
     machine.forget_calls();
 
-    // One that nobody understands is no reason to go back.
+    // An invalid result is no reason to roll back.
     result("20260102T000000Z-torn", "{\"outcome\": \"nobody knows\"");
     std::fs::write(&journal, killed(&named("20260102T000000Z-torn"), &first).to_string()).unwrap();
     let last = machine.ask(&"recover".into());
@@ -200,7 +200,7 @@ fn nix_nothing_of_another_user_is_believed() {
     let journal = folder.join("journal.json");
     let before = machine.state();
     let recover = || machine.ask(&"recover".into());
-    // What ran before it is activated again.
+    // The previous system is activated again.
     let left = killed(&order(&machine, |_| {}), &first);
     std::fs::write(&journal, left.to_string()).unwrap();
     let open = |path: &std::path::Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
@@ -231,7 +231,7 @@ fn nix_nothing_of_another_user_is_believed() {
     not_believed("or a link that another user could have made");
     std::fs::remove_file(&folder).unwrap();
     std::fs::rename(kept.join("elsewhere"), &folder).unwrap();
-    // Of root alone, it is.
+    // It is, if it belongs to root alone.
     assert_eq!(recover()["outcome"], "rolled-back");
     assert_eq!((machine.calls(), machine.link("run/current-system")), (vec!["test 0".to_owned()], first));
     assert!(!journal.exists());
@@ -263,7 +263,7 @@ fn both_programs_have_the_same_words_for_a_host() {
     ] {
         let ours = said(host, words);
         assert_eq!(ours.0, code, "{words:?}: {}", ours.2);
-        // Only the name in what clap says of wrong arguments is another.
+        // clap's messages differ only in the program's name.
         let theirs = said(env!("CARGO_BIN_EXE_sealift"), words);
         assert_eq!((ours.0, ours.1, ours.2.replace("sealift-host", "sealift")), theirs, "{words:?}");
     }

@@ -1,4 +1,4 @@
-//! A repository that somebody else can write to: nothing in it runs a program, and nothing makes git keep other bytes
+//! A repository that somebody else can write to: nothing in it runs a program, and nothing makes git store other bytes
 //! than were sealed.
 
 use crate::harness::Sandbox;
@@ -106,8 +106,8 @@ fn a_name_cannot_forge_a_line() {
     }
 }
 
-/// No line begins with this, whichever word with a colon stands before it; but what stands behind a bar, or behind the name
-/// of its `owner`, is seen to be theirs.
+/// Asserts that no line starts with the forged text, even after a word with a colon; text after a bar or after the name
+/// of its `owner` is recognizably foreign.
 #[track_caller]
 pub fn forges_nothing(shown: &str, forged: &str, owner: &str) {
     let begins = |line: &&str| {
@@ -167,7 +167,7 @@ fn a_umask_that_takes_the_owners_rights_locks_nobody_out() {
 
 #[test]
 fn a_serial_at_the_end_of_counting_stops_nobody() {
-    // 2^53 is no serial; 2^53 - 1 is the last that can be written.
+    // The largest serial that can be written is 2^53 - 1.
     for serial in ["9007199254740992", "9007199254740991"] {
         for committed in [false, true] {
             let sandbox = Sandbox::with_fleet(&["web"]);

@@ -1,4 +1,4 @@
-//! An admin's identity: made, found, asked for; and every way in which it cannot be used.
+//! An admin's identity: creating, finding and asking for it, and every way in which it can be unusable.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -7,11 +7,11 @@ use crate::harness::{Run, Sandbox};
 
 const SEALIFT: &str = env!("CARGO_BIN_EXE_sealift");
 
-/// A script for `expect`, with the program under test as `$env(S)`. What it prints is what the terminal showed.
+/// Runs an `expect` script, with the program under test as `$env(S)`. Its output is what the terminal showed.
 pub fn on_terminal(sandbox: &Sandbox, script: &str) -> Run {
     let mut command = sandbox.command("expect");
-    // `says` waits for a text; `ends` for the end, and prints the exit code.
-    // As wide as need be, unless the script says how wide.
+    // `says` waits for text; `ends` waits for the end, and prints the exit code.
+    // Unlimited width, unless the script sets one.
     let helpers = "set timeout 60\n\
         set stty_init {columns 0 rows 0}\n\
         proc says {text} { expect -ex $text {} timeout { puts \"NEVER SAID: $text\"; exit 1 } eof { puts \"ENDED BEFORE: $text\"; exit 1 } }\n\
@@ -20,7 +20,7 @@ pub fn on_terminal(sandbox: &Sandbox, script: &str) -> Run {
     sandbox.run(command, b"").exits(0)
 }
 
-/// A shell script, with the program under test as `$S`.
+/// Runs a shell script, with the program under test as `$S`.
 fn shell(sandbox: &Sandbox, script: &str) -> Run {
     let mut command = sandbox.command("bash");
     command.args(["-c", script]).env("S", SEALIFT);
@@ -38,7 +38,7 @@ fn secret_of(path: &str) -> String {
     text.lines().find(|line| line.starts_with("AGE-SECRET")).expect("a key").to_owned()
 }
 
-/// A fleet with a host, and no admin yet.
+/// A fleet with a host, but no admin yet.
 fn without_admin() -> Sandbox {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let policy = sandbox.read("recipients.toml");
@@ -71,7 +71,7 @@ fn a_plain_key_is_kept_private_and_from_git() {
         recipient
     );
 
-    // Again: nothing is overwritten, and nobody gets a second key by accident.
+    // A second time nothing is overwritten, and nobody gets a second key by accident.
     let before = sandbox.read("recipients.toml");
     sandbox.sealift(&new).exits(2).says("jay has a key already").says("`sealift admin rm jay --key KEY`");
     let mut again = new.to_vec();
@@ -115,7 +115,7 @@ fn a_policy_that_cannot_be_written_leaves_no_key() {
 #[test]
 fn a_key_that_the_policy_names_is_kept() {
     let sandbox = without_admin();
-    // Counting sealed files fails, after the policy was written.
+    // Counting sealed files fails after the policy was written.
     std::os::unix::fs::symlink(sandbox.path("tmp"), sandbox.fleet().join("secrets")).expect("a link");
     let made = sandbox.sealift(&["identity", "new", "--admin", "jay", "--file", "../jay.key", "--plain"]);
     let recipient = made.exits(0).says("cannot find out which sealed files").text().trim().to_owned();
@@ -179,7 +179,7 @@ fn a_passphrase_is_typed_twice_and_never_shown() {
 #[test]
 fn one_passphrase_opens_all_files() {
     let sandbox = Sandbox::with_fleet(&["web", "db"]);
-    // The admin's keys: one in a file behind a passphrase, and an SSH key behind one.
+    // Two admins: one with an identity file and one with an SSH key, both behind passphrases.
     shell(&sandbox, "\"$S\" identity new --admin kim --file ../kim.age --passphrase-fd 3 3<<<'kims own'").exits(0);
     sandbox.ssh_key("lee");
     sandbox.tool("ssh-keygen", &["-q", "-p", "-P", "", "-N", "lees own", "-f", &sandbox.key("lee")]);
@@ -204,7 +204,7 @@ fn one_passphrase_opens_all_files() {
             assert_eq!(sandbox.show(name, host), value.as_bytes());
         }
     }
-    // A script, and one that is wrong.
+    // A script with a wrong passphrase.
     let rekey = |file: &str, passphrase: &str| {
         shell(&sandbox, &format!("\"$S\" show a -i {file} --passphrase-fd 3 3<<<'{passphrase}'"))
     };
@@ -219,7 +219,7 @@ fn one_passphrase_opens_all_files() {
             .exits(5)
             .says("descriptor 77 cannot be read");
     }
-    // A key that cannot open it anyway is not asked for: its public half says so.
+    // The passphrase of a key that cannot open the file is not asked for: its public half shows that.
     sandbox.sealift(&["seal", "d", "--hosts", "web", "--stdin"]).exits(1);
     let both = ["show", "a", "-i", "../keys/lee", "-i", &sandbox.key("jay")];
     assert_eq!(sandbox.sealift(&both).exits(0).text(), values[0]);
@@ -306,10 +306,10 @@ fn an_identity_that_cannot_be_used_is_named_with_its_reason() {
         let path = at(name);
         let run = sandbox.sealift(&["show", "a", "--identity", path.to_str().expect("UTF-8")]).exits(5).says(reason);
         assert!(!run.stderr.contains(&key[20..]) && run.stdout.is_empty(), "{}", run.stderr);
-        // Beside one that opens it, it does no harm.
+        // Next to a usable one it does no harm.
         sandbox.sealift(&["show", "a", "-i", path.to_str().expect("UTF-8"), "-i", &sandbox.key("jay")]).exits(0);
     }
-    // The wrong one, and two of which the second opens.
+    // A wrong key alone, and two of which the second opens.
     sandbox.age_key("nobody");
     sandbox
         .sealift(&["show", "a", "-i", &sandbox.key("nobody")])
@@ -328,7 +328,7 @@ fn an_ssh_key_under_another_cipher_is_told_how_to_change_it() {
     let cipher = "chacha20-poly1305@openssh.com";
     sandbox.tool("ssh-keygen", &["-q", "-t", "ed25519", "-Z", cipher, "-N", "odd one", "-f", &file]);
     let run = sandbox.sealift(&["show", "a", "-i", &file]).exits(5).says(cipher);
-    // The command that is told mends it.
+    // The suggested command fixes it.
     let command = run.stderr.split('`').find(|part| part.starts_with("ssh-keygen -p")).expect("a command").to_owned();
     let mut mend = sandbox.command("sh");
     mend.args(["-c", &format!("{command} -P 'odd one' -N 'odd one'")]);
@@ -359,7 +359,7 @@ fn identities_are_looked_for_in_order_and_named_ones_alone() {
     let key = std::fs::read(&jay).expect("a key");
     let shown = |script: &str| shell(&sandbox, &script.replace("KEYS", sandbox.path("keys").to_str().expect("UTF-8")));
     assert_eq!(shown("SEALIFT_IDENTITY=KEYS/jay \"$S\" show a").exits(0).text(), value);
-    // What is named is the only one tried.
+    // Only named identities are tried.
     shown("SEALIFT_IDENTITY=KEYS/jay \"$S\" show a -i KEYS/nobody").exits(5);
     private(&sandbox.path("cred/sealift-identity"), &key, 0o400);
     assert_eq!(shown("CREDENTIALS_DIRECTORY=KEYS/../cred \"$S\" show a").exits(0).text(), value);
@@ -368,7 +368,7 @@ fn identities_are_looked_for_in_order_and_named_ones_alone() {
     assert_eq!(shown("\"$S\" show a").exits(0).text(), value);
     shown("XDG_CONFIG_HOME=KEYS \"$S\" show a").exits(5).says("keys/sealift/identity.age: there is no such file");
     std::fs::remove_file(sandbox.path("home/.config/sealift/identity.age")).expect("removed");
-    // The user's own configuration names SSH keys; what it says must be understood, and be the user's.
+    // The user's configuration names SSH keys; it must be valid and belong to the user.
     let config = sandbox.path("home/.config/sealift/config.toml");
     private(&sandbox.path("home/.ssh/id_ed25519"), std::fs::read(sandbox.key("web")).expect("a key"), 0o600);
     private(&config, "identities = [\"~/.ssh/id_ed25519\"]\n", 0o644);
@@ -384,11 +384,11 @@ fn files_and_keys_of_stock_age_open_here() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let value = sandbox.seal("a", &["--hosts", "web"]);
     let recipient = String::from_utf8(sandbox.tool("age-keygen", &["-y", &sandbox.key("jay")])).expect("UTF-8");
-    // An identity file that age itself sealed to a passphrase, binary and armored.
+    // Identity files that age itself encrypted with a passphrase, binary and armored.
     for (name, armor) in [("one", ""), ("two", "-a")] {
         on_terminal(
             &sandbox,
-            // age shows its question before it is ready for the answer.
+            // age prints its prompt before it is ready for the answer.
             &format!(
                 "spawn age -p {armor} -o ../{name}.age ../keys/jay\nsays \"Enter passphrase\"\nsleep 0.5\nsend \"of age itself\\r\"\nsays \"Confirm passphrase\"\nsleep 0.5\nsend \"of age itself\\r\"\nends\n"
             ),
@@ -398,7 +398,7 @@ fn files_and_keys_of_stock_age_open_here() {
         let run = shell(&sandbox, &format!("\"$S\" show a -i ../{name}.age --passphrase-fd 3 3<<<'of age itself'"));
         assert_eq!(run.exits(0).text(), value);
     }
-    // Files that age sealed, binary and armored, to an age key and to an SSH key.
+    // Files that age sealed, binary and armored, to an age key and an SSH key.
     let web = format!("{}.pub", sandbox.key("web"));
     for armor in ["", "-a"] {
         let mut age = sandbox.command("sh");
@@ -413,7 +413,7 @@ fn files_and_keys_of_stock_age_open_here() {
     }
 }
 
-/// A session with a keyring: a real gnome-keyring on a bus of its own, unlocked.
+/// A session with a keyring: a real gnome-keyring on its own bus, unlocked.
 fn with_keyring(sandbox: &Sandbox, script: &str) -> Run {
     std::fs::create_dir_all(sandbox.path("home/.local/share")).expect("a directory");
     let runtime = sandbox.path("run");
@@ -435,7 +435,7 @@ fn with_keyring(sandbox: &Sandbox, script: &str) -> Run {
 #[test]
 fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
     let sandbox = without_admin();
-    // Nobody to ask for the backup's passphrase: nothing is made.
+    // Without a way to ask for the backup's passphrase, nothing is made.
     let before = sandbox.read("recipients.toml");
     with_keyring(&sandbox, "\"$S\" identity new --admin jay").exits(2).says("there is no terminal to ask");
     with_keyring(&sandbox, "\"$S\" identity new --admin jay --backup backup.age --passphrase-fd 3 3<<<x")
@@ -451,17 +451,17 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
     let backup = sandbox.path("home/.config/sealift/identity.age");
     assert_eq!(std::fs::metadata(&backup).expect("the backup").permissions().mode() & 0o7777, 0o600);
     let value = sandbox.seal("a", &["--hosts", "web"]);
-    // A new session, so a restarted keyring; the backup's passphrase is not asked for.
+    // A new session with a restarted keyring; the backup's passphrase is not needed.
     assert_eq!(with_keyring(&sandbox, "\"$S\" show a").exits(0).text(), value);
     let shown = with_keyring(&sandbox, "\"$S\" identity show")
         .exits(0)
         .says("in the OS keyring (admin jay)")
         .says("a locked one in");
     assert_eq!(shown.text().trim(), recipient);
-    // The key of the index of values goes there too, and a scan finds it there.
+    // The key of the value index goes there too, and scan finds it.
     with_keyring(&sandbox, "\"$S\" scan --write-index --values").exits(0).says("its key is in the OS keyring");
     with_keyring(&sandbox, "\"$S\" scan").exits(0).says("1 value of the fleet looked for by the index");
-    // No keyring: the backup is found, and asked for.
+    // Without a keyring the backup is found, and its passphrase asked for.
     sandbox.sealift(&["show", "a"]).exits(5).says("the OS keyring: ").says("it is protected by a passphrase");
     assert_eq!(shell(&sandbox, "\"$S\" show a --passphrase-fd 3 3<<<'of the backup'").exits(0).text(), value);
     sandbox
@@ -470,7 +470,7 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
         .says("the OS keyring cannot be used: it does not answer; it needs a desktop session")
         .says("help: without a keyring a key lies in a file, which you remove yourself");
 
-    // The only way in is not forgotten; with the backup in hand it is.
+    // The only way in is not removed; with the backup given it is.
     with_keyring(&sandbox, "\"$S\" identity forget --yes").exits(1).says("it is the only key");
     let forget =
         "\"$S\" identity forget --identity ~/.config/sealift/identity.age --passphrase-fd 3 3<<<'of the backup'";
@@ -478,7 +478,7 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
     with_keyring(&sandbox, &forget.replace("forget", "forget --yes")).exits(0).says(&format!("removed {recipient}"));
     with_keyring(&sandbox, "\"$S\" identity forget --yes").exits(0).says("nothing to do");
     with_keyring(&sandbox, "\"$S\" show a").exits(5).says("it holds no key of an admin of this fleet");
-    // And taken back.
+    // And imported again.
     let import = "\"$S\" identity import ~/.config/sealift/identity.age --passphrase-fd 3 3<<<'of the backup'";
     with_keyring(&sandbox, import).exits(0);
     assert_eq!(with_keyring(&sandbox, "\"$S\" show a").exits(0).text(), value);
@@ -500,7 +500,7 @@ fn without_a_keyring_the_key_goes_into_a_file_behind_a_passphrase() {
     let sandbox = without_admin();
     let before = sandbox.read("recipients.toml");
     let file = sandbox.path("home/.config/sealift/identity.age");
-    // Nobody to ask for its passphrase: no key, and no line of the policy.
+    // Without a way to ask for its passphrase: no key, and no change of the policy.
     sandbox
         .sealift(&["identity", "new", "--admin", "jay"])
         .exits(2)
@@ -511,7 +511,7 @@ fn without_a_keyring_the_key_goes_into_a_file_behind_a_passphrase() {
     assert!(!file.exists() && sandbox.read("recipients.toml") == before);
     sandbox.sealift(&["identity", "forget", "--yes"]).exits(0);
 
-    // The folder is not there, and is made for its owner alone.
+    // The missing folder is created, private to its owner.
     std::fs::remove_dir_all(sandbox.path("home/.config")).expect("removed");
     let shown = on_terminal(
         &sandbox,
@@ -534,7 +534,7 @@ fn without_a_keyring_the_key_goes_into_a_file_behind_a_passphrase() {
     let value = sandbox.seal("a", &["--hosts", "web"]);
     assert_eq!(shell(&sandbox, "\"$S\" show a --passphrase-fd 3 3<<<'horse battery'").exits(0).text(), value);
 
-    // The usual place is taken: nothing is overwritten, and the way on is named.
+    // The default path is taken: nothing is overwritten, and the alternative is named.
     let policy = sandbox.read("recipients.toml");
     shell(&sandbox, "\"$S\" identity new --admin kim --passphrase-fd 3 3<<<'another'")
         .exits(1)
@@ -548,7 +548,7 @@ fn without_a_keyring_the_key_goes_into_a_file_behind_a_passphrase() {
 #[test]
 fn a_bus_that_does_not_answer_is_waited_for_within_bounds() {
     let sandbox = without_admin();
-    // A bus on which nobody answers: bounded, and Ctrl-C is seen meanwhile.
+    // A bus on which nobody answers: the wait is bounded, and Ctrl-C works meanwhile.
     let script = "mkfifo ../ready; python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.bind(\"../bus\"); s.listen(9); open(\"../ready\",\"w\").close(); kept=[s.accept() for _ in range(9)]' & cat ../ready\n\
         trap \"kill $!\" EXIT; export DBUS_SESSION_BUS_ADDRESS=unix:path=$PWD/../bus; timeout --foreground -s INT 1 \"$S\" identity new --admin jay";
     shell(&sandbox, script).exits(124).says("interrupted");
@@ -563,11 +563,11 @@ fn the_place_of_a_key_is_remembered() {
     };
     new("jay", "~/jay.key").exits(0).says("/.config/sealift/config.toml lists it");
     let value = sandbox.seal("a", &["--hosts", "web"]);
-    // No option and no variable names it.
+    // Found without any option or variable.
     assert_eq!(sandbox.sealift(&["show", "a"]).exits(0).text(), value);
     assert_eq!(std::fs::read_to_string(&config).expect("the configuration"), "identities = [\"~/jay.key\"]\n");
     assert_eq!(std::fs::metadata(&config).expect("it is there").permissions().mode() & 0o7777, 0o600);
-    // A configuration that cannot be added to, such as one that Nix made, costs no key: it is said how to go on.
+    // A configuration that cannot be extended, such as one made by Nix, loses no key: the help says how to continue.
     std::fs::write(&config, "identitys = []\n").expect("written");
     new("kim", "~/kim.key").exits(2).says("did you mean `identities`?");
     std::fs::remove_file(&config).expect("removed");
@@ -580,7 +580,7 @@ fn the_place_of_a_key_is_remembered() {
         .says("--identity ");
     assert!(sandbox.read("recipients.toml").contains("lee = "));
 
-    // A key that comes from elsewhere: without a keyring it stays in its file, which is remembered.
+    // An imported key, without a keyring: it stays in its file, which is added to the configuration.
     std::fs::rename(sandbox.path("home/jay.key"), sandbox.path("home/moved.key")).expect("moved");
     sandbox.sealift(&["show", "a"]).exits(5);
     shell(&sandbox, "\"$S\" identity import ~/moved.key")
@@ -613,16 +613,16 @@ fn a_listed_admins_ssh_key_opens_without_being_named() {
     sandbox.sealift(&["identity", "show"]).exits(0).says("id_work (admin kim)");
     let edit = "EDITOR=\"sed -i s/canary/Xcanary/\" \"$S\" edit a";
     shell(&sandbox, edit).exits(0);
-    // Behind a passphrase: only the one that the fleet lists is asked for.
+    // Behind a passphrase: asked only for the key that the fleet lists.
     std::fs::remove_file(ssh.join("id_work")).expect("removed");
     let missing = sandbox.sealift(&["show", "a"]).exits(5).says("locked: it is protected by a passphrase");
     assert!(!missing.stderr.contains("id_ed25519"), "{}", missing.stderr);
     let opened = shell(&sandbox, "\"$S\" show a --passphrase-fd 3 3<<<'lees own'").exits(0).text();
     assert_eq!(opened, value.replace("canary", "Xcanary"));
-    // One that others can read is no key to use, here either.
+    // A key that others can read is not used here either.
     std::fs::set_permissions(ssh.join("locked"), std::fs::Permissions::from_mode(0o644)).expect("the mode");
     shell(&sandbox, "\"$S\" show a --passphrase-fd 3 3<<<'lees own'").exits(5).says("can be read by others");
-    // Where none of the admins has an SSH key, nothing there is looked at; where a file is named, only that.
+    // If no admin has an SSH key, the folder is not read; if a file is named, only that is.
     let named = shell(&sandbox, "\"$S\" show a -i ../keys/web").exits(0).text();
     assert_eq!(named, opened);
     sandbox.write("recipients.toml", policy);

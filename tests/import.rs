@@ -1,8 +1,8 @@
-//! import: a repository of agenix is taken over without a key, ciphertext byte for byte, and rekey seals it.
+//! import: an agenix repository is imported without a key, ciphertext byte for byte, and rekey seals it.
 
 use crate::harness::Sandbox;
 
-/// A repository of agenix with two people, two machines and three secrets, sealed by stock age; the values.
+/// An agenix repository with two people, two machines and three secrets, sealed by stock age; returns the values.
 fn agenix(folder: &str, rules: &str) -> (Sandbox, Vec<(String, String)>) {
     let sandbox = Sandbox::new();
     sandbox.tool("git", &["init", "-q", "-b", "main"]);
@@ -55,7 +55,7 @@ in
 #[test]
 fn names_of_machines_that_are_no_labels_become_configurations() {
     for (flake, comment, host, configuration) in [
-        // What the flake says counts; then what the machine calls itself, if that is the same name; then the rules.
+        // The flake's name takes precedence, then the machine's own host name if it is the same name, then the rules.
         ("web_1 = 1; web-1 = 2;", "x", "web-1", Some("web_1")),
         ("web-1 = 2;", "x", "web-1", None),
         ("", "root@Web-1", "web-1", Some("Web-1")),
@@ -194,7 +194,7 @@ fn with_a_key_the_files_get_their_seals_in_the_same_step() {
 
 #[test]
 fn a_rule_does_not_make_a_file_what_it_says() {
-    // The file of another rule, under a rule for somebody else; and a file that somebody reads whom no rule names.
+    // A file of one rule under a rule for somebody else; and a file with a reader that no rule names.
     let (sandbox, _) = agenix("secrets/", &named());
     let evil = sandbox.ssh_key("evil");
     let rules = sandbox.read("secrets/secrets.nix");

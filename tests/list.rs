@@ -1,11 +1,11 @@
-//! `list`: who reads what, at a glance; and how it reaches the eye.
+//! `list`: who reads what, at a glance; and how it is displayed.
 
 use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::Sandbox;
 use crate::identity::on_terminal;
 
-/// Three hosts, two of them with a tag, and a secret of every kind of readers.
+/// Three hosts, two of them with a tag, and secrets with every kind of reader.
 fn fleet() -> Sandbox {
     let sandbox = Sandbox::with_fleet(&["db", "web-1@web", "web-2@web"]);
     sandbox.seal("everywhere", &["--hosts", "*"]);
@@ -42,7 +42,7 @@ fn the_matrix_has_one_sign_a_cell() {
     assert_eq!(lines(&["--matrix", "--host", "@web"])[0], "secret      web-1  web-2");
     sandbox.sealift(&["list", "--host", "@wbe"]).exits(2).says("did you mean @web?");
 
-    // What is wrong with one host is not hidden by the others of its tag.
+    // A fault of one host is not hidden by the others of its tag.
     let policy = sandbox.read("recipients.toml");
     sandbox.write("recipients.toml", policy.replace("hosts = [\"web-1\"]", "hosts = [\"web-2\"]"));
     assert_eq!(lines(&["--matrix"])[3], "one         ·   !      ○");
@@ -77,7 +77,7 @@ fn what_each_host_has_for_itself_is_one_row() {
     sandbox.sealift(&["rotate", "own"]).exits(0);
     let text = sandbox.sealift(&["list", "--matrix"]).exits(0).text();
     assert!(text.contains("own/‹host›  ●   ●      ●"), "{text}");
-    // One that another host can read as well is told by itself.
+    // One that another host can read as well is listed separately.
     let fleet = sandbox.fleet();
     std::fs::remove_file(fleet.join("secrets/own/db.age")).unwrap();
     let text = sandbox.sealift(&["list", "--matrix"]).exits(0).text();
@@ -137,12 +137,12 @@ fn a_secret_has_one_line_at_eighty_columns() {
     assert!(at_eighty[1].ends_with("framework-13 db build-host"), "{at_eighty:#?}");
     assert!(lines(60)[1].ends_with("framework-13 db +1") && lines(100)[1].contains("What the "), "{at_eighty:#?}");
     assert!(!at_eighty[0].contains("shape") && at_eighty[0].contains("rotate by"), "{at_eighty:#?}");
-    // Where nobody reads on a terminal, nothing is left out.
+    // Without a terminal nothing is left out.
     let all = sandbox.sealift(&["list"]).exits(0).text();
     assert!(all.contains("90d due ") && all.contains("framework-13 db build-host"), "{all}");
 }
 
-/// A pager that keeps what it gets.
+/// A pager that saves its input.
 fn pager(sandbox: &Sandbox, name: &str) -> String {
     let program = sandbox.path(name);
     let script = format!("#!/bin/sh\necho \"LESS=$LESS $*\" > '{0}.got'\ncat >> '{0}.got'\n", program.display());
@@ -160,7 +160,7 @@ fn the_pager_is_for_a_terminal_and_never_for_a_value() {
     let run = |before: &str, verb: &str| {
         on_terminal(&sandbox, &format!("spawn env {before} PAGER={others} $env(S) {verb}\nends\n")).text()
     };
-    // Not where nobody reads on a terminal.
+    // Not without a terminal.
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
     command.args(["list", "--matrix"]).env("SEALIFT_PAGER", &ours);
     sandbox.run(command, b"").exits(0).prints("everywhere");
@@ -169,18 +169,18 @@ fn the_pager_is_for_a_terminal_and_never_for_a_value() {
     let shown = run(&format!("SEALIFT_PAGER={ours}"), &format!("show one -i {key}"));
     assert!(shown.contains(&sandbox.value("one")), "{shown}");
     assert_eq!((got(&ours), got(&others)), (None, None));
-    // An empty one is none.
+    // An empty variable means no pager.
     assert!(run("SEALIFT_PAGER=", "list --matrix").contains("everywhere"));
     assert_eq!(got(&others), None);
-    // Our own variable first; words, and no shell.
+    // Our own variable takes precedence; it is split into words, without a shell.
     let shown = run(&format!("{{SEALIFT_PAGER={ours} -x '$(id) ;'}} "), "list --matrix");
     assert!(!shown.contains("everywhere"), "{shown}");
     let text = got(&ours).expect("it ran");
     assert!(text.starts_with("LESS=FRX -x $(id) ;\n") && text.contains("everywhere"), "{text}");
-    // Less is told nothing where the user told it something.
+    // If the user has set LESS, it is left alone.
     run("LESS=S", "list");
     assert!(got(&others).expect("it ran").starts_with("LESS=S \n"));
-    // One that is not there is no reason to show nothing.
+    // If the pager is missing, the output is shown without it.
     assert!(run("SEALIFT_PAGER=no-such-pager", "list --matrix").contains("everywhere"));
 }
 

@@ -1,5 +1,5 @@
-//! End-to-end tests: the real binary, real age, git, ssh-keygen, nix and keyring, in a sealed box each. One program, so
-//! that it is linked once.
+//! End-to-end tests with the real binary, and real age, git, ssh-keygen, nix and keyring, each in a sandbox. One test
+//! program, so that it is linked once.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,5 +1,5 @@
-//! From one machine's configuration to a fleet: what is taken over, what is left to a person, how far each machine is, and
-//! what can go at the end.
+//! From one machine's configuration to a fleet: what is imported, what is left to the user, how far each machine is,
+//! and what can be removed at the end.
 
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn put(place: &Path, path: &str, text: &str) {
     std::fs::write(path, text).expect("written");
 }
 
-/// A configuration as a fresh NixOS has it, with a token inline, in the box.
+/// A configuration like that of a fresh NixOS, with an inline token, in the sandbox.
 fn former(sandbox: &Sandbox) -> PathBuf {
     let place = sandbox.path("etc-nixos");
     put(&place, "hardware-configuration.nix", HARDWARE);
@@ -33,7 +33,7 @@ fn former(sandbox: &Sandbox) -> PathBuf {
     place
 }
 
-/// The one copy that was made.
+/// The only backup that was made.
 fn backup(sandbox: &Sandbox) -> PathBuf {
     let place = sandbox.path("home/.local/state/sealift/backups");
     let mut copies: Vec<_> =
@@ -63,13 +63,14 @@ fn a_configuration_becomes_a_fleet_and_nothing_is_lost_or_leaked() {
         staged,
         ".gitattributes\nflake.nix\nhosts/web/default.nix\nhosts/web/hardware-configuration.nix\nrecipients.toml\nsecrets/.gitkeep\n"
     );
-    // The copy is whole, for its owner alone, and no link was followed. (That the token is nowhere else is seen at the end.)
+    // The copy is complete and private, and no symlink was followed. (That the token is nowhere else is checked at the
+    // end.)
     let copy = backup(&sandbox);
     assert!(std::fs::read_to_string(copy.join("configuration.nix")).expect("copied").contains(&sandbox.canary));
     assert_eq!(std::fs::read_link(copy.join("link.nix")).expect("a link"), Path::new("/etc/shadow"));
     assert_eq!(std::fs::metadata(&copy).expect("there").mode() & 0o777, 0o700);
 
-    // Again, and after somebody's own changes: nothing is overwritten.
+    // Again, after manual changes: nothing is overwritten.
     sandbox.write("hosts/web/hardware-configuration.nix", "{ mine = true; }\n");
     sandbox.write("flake.nix", "{ mine = true; }\n");
     let again = sandbox.sealift(&["init", "--from", from, "--host", "web", "--json"]).exits(0).json();
@@ -122,13 +123,13 @@ fn a_machine_keeps_its_name_and_its_release() {
     let machine = |name: &str| sandbox.read(&format!("hosts/{name}/default.nix"));
     let attic = machine("attic");
     assert!(attic.contains("hostName = \"attic\"") && attic.contains("stateVersion = \"22.11\""), "{attic}");
-    // What it calls itself is no name in the fleet, and stays what it calls itself.
+    // A host name that is not valid in the fleet is kept in the configuration.
     let db = machine("db");
     assert!(db.contains("hostName = \"DB_1\"") && db.contains("stateVersion = \"23.05\""), "{db}");
     put(Path::new(from), "configuration.nix", "{ networking.hostName = \"Attic_1\"; }\n");
     sandbox.sealift(&["init", "--from", from, "--host", "roof"]).exits(0);
     assert!(machine("roof").contains("hostName = \"Attic_1\""), "{}", machine("roof"));
-    // Without a name it is what it calls itself that the flake has too.
+    // Without a given name, the machine's host name is used, which the flake has too.
     sandbox.sealift(&["init", "--from", from]).exits(0).says("sealift host add");
     assert!(machine("Attic_1").contains("hostName = \"Attic_1\""), "{}", machine("Attic_1"));
     put(Path::new(from), "configuration.nix", "{ networking.hostName = \"a b\"; }\n");
@@ -147,7 +148,7 @@ fn what_is_no_configuration_is_refused_before_anything_is_made() {
     sandbox.sealift(&["init", "--from", from, "--host", "web"]).exits(2).says("more than 5000 files");
     sandbox.sealift(&["init", "--from", "nowhere", "--host", "web"]).exits(2).says("nowhere cannot be read");
     sandbox.sealift(&["init", "--from", from, "--host", "-x"]).exits(2);
-    // A copy may hold secrets, and must not lie where git could take it up.
+    // A copy may contain secrets, and must not be where git could track it.
     let small = former(&sandbox);
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
     command.args(["init", "--host", "web", "--from"]).arg(small).env("XDG_STATE_HOME", sandbox.fleet().join("state"));
@@ -172,7 +173,7 @@ fn nix_what_is_scaffolded_is_nix() {
     for file in ["flake.nix", "hosts/web/default.nix", "hosts/db/default.nix", "home/web.nix"] {
         sandbox.tool("nix-instantiate", &["--parse", file]);
     }
-    // The hosts' modules are what the module system makes of a function or a set: a set, with what it says.
+    // A host's module must be a function or a set for the module system: here a set, with the host name.
     let name =
         sandbox.tool("nix-instantiate", &["--eval", "-E", "(import ./hosts/db/default.nix).networking.hostName"]);
     assert_eq!(String::from_utf8(name).expect("UTF-8").trim(), "\"db\"");
@@ -183,7 +184,7 @@ fn nix_what_is_scaffolded_is_nix() {
     assert_eq!(String::from_utf8(imports).expect("UTF-8").trim(), "[ \"common.nix\" ]");
 }
 
-/// A machine that runs what was deployed last: the least that a root needs for that.
+/// A machine that runs what was deployed last: the minimal root for that.
 fn settled(sandbox: &Sandbox) -> PathBuf {
     let root = sandbox.path("machine");
     let system = format!("/nix/store/{}-nixos-system-web-25.11", "a".repeat(32));
@@ -205,7 +206,7 @@ fn settled(sandbox: &Sandbox) -> PathBuf {
     root
 }
 
-/// The steps that are done, open and unknown, as letters.
+/// The done, open and unknown steps, as letters.
 fn steps(sandbox: &Sandbox, root: &str) -> String {
     let run = sandbox.sealift(&["status", "--progress", "--json", "--root", root, "web"]);
     let json = run.json();
@@ -249,7 +250,7 @@ fn how_far_a_machine_is_comes_from_facts_and_only_then_the_old_layout_goes() {
     sandbox.tool("git", &["commit", "-q", "-m", "layout"]);
     assert_eq!(steps(&sandbox, root_text), "ddddo");
 
-    // A machine that is not well keeps the old layout, and so does one that runs something else.
+    // An unhealthy machine keeps the old layout, and so does one that runs another system.
     std::fs::remove_file(root.join("etc/ok")).expect("removed");
     cleanup(&["--yes"]).exits(3).says("web is not verified: nothing is removed").says("check ok");
     std::fs::write(root.join("etc/ok"), "").expect("written");
@@ -260,7 +261,7 @@ fn how_far_a_machine_is_comes_from_facts_and_only_then_the_old_layout_goes() {
     cleanup(&["--yes"]).exits(3).says("the last deploy ended as rolled back");
     std::fs::write(&record, text).expect("written");
 
-    // Nobody said yes.
+    // Without confirmation.
     sandbox.write("modules/b.nix.bak", "{ changed = true; }\n");
     sandbox.write("modules/c.nix.bak", "{ }\n");
     let run =
@@ -332,7 +333,7 @@ fn nix_etc_nixos_is_linked_once_all_is_well_and_a_rollback_brings_it_back() {
     let is_directory = || std::fs::read_to_string(nixos.join("configuration.nix")).is_ok_and(|text| text == "mine\n");
     let is_real = || nixos.symlink_metadata().is_ok_and(|there| there.is_dir());
 
-    // Not before it is known that it can be done, nor while the system is not well.
+    // Not before it is known to work, nor if the system fails.
     machine.system("{ etc.motd = \"two\\n\"; }");
     let before = machine.state();
     machine.deploy(&["--link-etc-nixos=/home/nobody"]).exits(2).says("there is no flake.nix there");
@@ -380,7 +381,7 @@ fn init_says_how_what_is_there_is_taken_over() {
 fn init_evaluates_nothing_of_a_flake() {
     let sandbox = Sandbox::new();
     sandbox.tool("git", &["init", "-q"]);
-    // Whatever it would ask nix leaves a mark.
+    // Any call of nix leaves a mark.
     let nix = sandbox.path("bin/nix");
     std::fs::create_dir(sandbox.path("bin")).expect("a directory");
     std::fs::write(&nix, "#!/bin/sh\ntouch \"$HOME/asked\"\nexit 1\n").expect("a program");
@@ -399,7 +400,7 @@ fn init_evaluates_nothing_of_a_flake() {
         .says("not read: flake.nix:2: names of nixosConfigurations are computed here")
         .says("a b is configured here, and is not a configuration name");
     run.says("nothing of the flake is evaluated").says("sealift host add NAME --ssh NAME");
-    // What is not Nix is said, and the folders of hosts/ are what is left.
+    // Invalid Nix is reported, and the folders of hosts/ are used instead.
     sandbox.write("hosts/mail/default.nix", "{ }");
     sandbox.write("flake.nix", "{ nixosConfigurations = ");
     init().says("not read: flake.nix: line 1 is not Nix").says("sealift host add mail");

@@ -1,12 +1,12 @@
-//! `nix flake check` of this repository and of a fleet made from its template. nixpkgs is stood in for, with its real `lib`
-//! where `NIXPKGS_LIB` names it: what a flake must offer is held by nix, and each machine evaluates to its system.
+//! `nix flake check` of this repository and of a fleet made from its template. nixpkgs is a stand-in, with its real
+//! `lib` if `NIXPKGS_LIB` is set: nix itself checks the outputs of a flake, and each machine evaluates to its system.
 
 use std::path::Path;
 
 use crate::harness::nix::{FLEET, nixpkgs_lib, top};
 use crate::harness::{Run, Sandbox, not_run};
 
-/// A repository, and what stands in for the inputs of its flake.
+/// A repository, and stand-ins for the inputs of its flake.
 struct Flake {
     sandbox: Sandbox,
 }
@@ -17,7 +17,7 @@ impl Flake {
         let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         let fixtures = Path::new(top()).join("tests/fixtures/nix");
         let (nixpkgs, home_manager) = (sandbox.path("nixpkgs"), sandbox.path("home-manager"));
-        // A flake holds all that it reads.
+        // A flake must contain everything that it reads.
         sandbox.tool("cp", &["-R", &text(&fixtures.join("nixpkgs")), &text(&nixpkgs)]);
         sandbox.tool("cp", &["-RL", &text(lib), &text(&nixpkgs.join("lib"))]);
         sandbox.tool("chmod", &["-R", "u+w", &text(&nixpkgs)]);
@@ -34,7 +34,7 @@ impl Flake {
         Self { sandbox }
     }
 
-    /// A copy of this repository, as far as its flake reads it.
+    /// Copies the part of this repository that its flake reads.
     fn repository(&self) -> String {
         let place = self.sandbox.path("sealift");
         std::fs::create_dir(&place).expect("a folder");
@@ -55,7 +55,7 @@ impl Flake {
         self.sandbox.run(command, b"")
     }
 
-    /// The place of a stand-in.
+    /// The path of a stand-in.
     fn input(&self, name: &str) -> String {
         self.sandbox.path(name).to_str().expect("UTF-8").to_owned()
     }
@@ -99,7 +99,7 @@ fn nix_flake_check_takes_a_fleet_of_the_template_and_says_what_is_wrong_with_it(
     let (repository, nixpkgs) = (flake.repository(), flake.input("nixpkgs"));
     let check = || flake.check(".", &[("nixpkgs", &nixpkgs), ("sealift", &repository)]);
     check().exits(0);
-    // However the fleet is named: the store here is below another root, as that of nixos-install is.
+    // With every spelling of the fleet's path: the store here is below another root, as that of nixos-install is.
     let text = sandbox.read("flake.nix").replace("{ nixpkgs,", "{ self, nixpkgs,");
     for way in ["self", "\"${self}\"", "self + \"/.\""] {
         sandbox.write("flake.nix", text.replace("fleet = ./.;", &format!("fleet = {way};")));

@@ -1,11 +1,11 @@
-//! Every Nix file of this repository: it parses, and what the flake offers without its inputs is there.
+//! Every Nix file of this repository parses, and the flake has the outputs that need no inputs.
 
 use std::path::{Path, PathBuf};
 
 use crate::harness::Sandbox;
 use crate::harness::nix::{no_nix, quoted, top};
 
-/// The Nix files, by their paths.
+/// The Nix files, by path.
 fn files() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = ["home", "hosts", "modules", "nix", "overlays", "tests"]
         .iter()
@@ -86,7 +86,7 @@ fn the_flake_is_one_to_nix_itself() {
     if no_nix("the flake, evaluated as one") {
         return;
     }
-    // A copy: what git has of it is what nix sees. The inputs are stand-ins, because theirs would be fetched.
+    // A copy: nix sees only what git tracks. The inputs are stand-ins, because the real ones would be downloaded.
     let sandbox = Sandbox::new();
     for name in ["flake.nix", "nix", "hosts", "home", "modules", "overlays", "dotfiles", "recipients.toml", "secrets"] {
         sandbox.tool("cp", &["-R", Path::new(top()).join(name).to_str().expect("UTF-8"), "."]);
@@ -113,7 +113,7 @@ fn the_flake_is_one_to_nix_itself() {
     assert_eq!(eval("nixosConfigurations", "builtins.attrNames"), hosts);
     let modules = eval("nixosConfigurations.nixos.modules", "builtins.length");
     assert!(modules.as_u64().expect("a number") > 5, "{modules}");
-    // Pure, as a flake is: the policy is read from the source that git tracks.
+    // In pure evaluation, as for a flake: the policy is read from the tracked source.
     let manifest =
         eval("nixosConfigurations.nixos.modules", "modules: toString (builtins.head (builtins.head modules).imports)");
     assert!(manifest.as_str().expect("a path").ends_with("-source/nix/module.nix"), "{manifest}");

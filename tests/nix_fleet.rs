@@ -1,6 +1,6 @@
-//! The reference fleet at the top of this repository: every machine and every home evaluates, also after a machine has
-//! joined in each way there is, and what jay finds in a shell is what the fleet is for. With `HOME_MANAGER`, a checkout of
-//! home-manager, homes are those that it makes; what it made of them is recorded for machines that have none.
+//! The reference fleet at the top of this repository: every machine and home evaluates, also after a machine has joined
+//! in each possible way, and jay's shells provide what the fleet promises. With `HOME_MANAGER`, a checkout of
+//! home-manager, real homes are evaluated; the result is recorded for machines without it.
 
 use std::path::Path;
 
@@ -11,9 +11,9 @@ use crate::harness::rig::{Rig, cannot_rig};
 use crate::harness::{Sandbox, not_run};
 
 const HOSTS: [&str; 4] = ["framework-13", "framework-16", "nixos", "nixos-ripper"];
-/// What home-manager made of the homes, see `the_record_is_what_home_manager_makes`.
+/// The recorded result of home-manager, see `the_record_is_what_home_manager_makes`.
 const RECORD: &str = "tests/fixtures/nix/homes.json";
-/// Every machine and home of a flake like the one at the top, evaluated to the last value.
+/// Every machine and home of a flake like the one at the top, strictly evaluated.
 #[track_caller]
 fn evaluated(sandbox: &Sandbox, lib: &Path, flake: &Path, home_manager: Option<&Path>) -> Value {
     let fixtures = Path::new(top()).join("tests/fixtures/nix");
@@ -33,7 +33,7 @@ fn evaluated(sandbox: &Sandbox, lib: &Path, flake: &Path, home_manager: Option<&
     ))
 }
 
-/// No machine and no home of what was evaluated has a fault; the names of the machines.
+/// Asserts that no evaluated machine or home has a fault; returns the machines' names.
 #[track_caller]
 fn is_clean(fleet: &Value) -> Vec<String> {
     let names = |value: &Value| value.as_object().expect("names").keys().cloned().collect::<Vec<_>>();
@@ -76,14 +76,14 @@ fn every_machine_and_every_home_evaluates_to_the_last_value() {
             let wanted = if sealed_as { format!("{name}/{host}") } else { name.to_owned() };
             assert_eq!(secret["sealed_as"], json!(wanted));
         }
-        // The home comes with the system, except where the machine says that it does not.
+        // The home comes with the system, unless the machine disables that.
         let with_system = machine["home"].as_object().expect("homes").contains_key("jay");
         assert_eq!(with_system, host != "framework-13", "{host}");
     }
     let ripper = &fleet["hosts"]["nixos-ripper"];
     assert_eq!(ripper["tokenFile"], json!("/run/sealift/gitea-runner-token"));
     assert_eq!((&ripper["services"]["sunshine"], &ripper["services"]["ollama"]), (&json!(true), &json!(false)));
-    // The one unfree package is allowed by its name; the stand-in of nixpkgs refuses others as nixpkgs does.
+    // The one unfree package is allowed by name; the stand-in for nixpkgs refuses others like nixpkgs.
     for package in ["libreoffice", "android-studio-stable"] {
         let with: Vec<_> = HOSTS
             .into_iter()
@@ -96,9 +96,9 @@ fn every_machine_and_every_home_evaluates_to_the_last_value() {
     }
     assert_eq!(fleet["hosts"]["framework-16"]["gfx"], json!("10.3.0"));
     assert_eq!(fleet["hosts"]["framework-13"]["gfx"], Value::Null);
-    // Pinned, where nixpkgs has a newer one.
+    // Pinned, although nixpkgs has a newer one.
     assert_eq!(fleet["hosts"]["nixos"]["postgresql"], json!("17.0"));
-    // Wallabag's password is in text only as a placeholder.
+    // Wallabag's password is in the text only as a placeholder.
     let template = &fleet["hosts"]["nixos"]["manifest"]["templates"][0];
     let content = template["content"].as_str().expect("text");
     assert!(content.contains("PASSWORD=<sealift:wallabag-password>\n"), "{template}");
@@ -107,14 +107,14 @@ fn every_machine_and_every_home_evaluates_to_the_last_value() {
     assert!(database.contains("Requires=postgresql.target"), "roles are made by a unit of its own: {database}");
 }
 
-/// The homes as they are recorded: without what only tells which store they are in.
+/// The homes in recorded form, without what depends on the store.
 fn recorded(homes: &Value) -> Value {
     fn plain(value: &Value) -> Value {
         match value {
             Value::String(text) => {
                 let mut parts = text.split("/nix/store/");
                 let first = parts.next().unwrap_or_default().to_owned();
-                // A store path goes on with a digest of 32 letters and a dash.
+                // A store path continues with a 32-character hash and a dash.
                 Value::String(parts.fold(first, |all, part| all + "/nix/store/" + part.get(33..).unwrap_or(part)))
             }
             Value::Array(all) => all.iter().map(plain).collect(),
@@ -130,7 +130,7 @@ fn recorded(homes: &Value) -> Value {
     plain(homes)
 }
 
-/// A digest of what homes are made from, so that a record of other files is found without home-manager too.
+/// A digest of the homes' source files, so that an outdated record is detected without home-manager.
 fn sources(sandbox: &Sandbox) -> String {
     let script =
         "cd \"$1\" && find home dotfiles -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1";
@@ -155,7 +155,7 @@ fn the_record_is_what_home_manager_makes() {
         looks_like_jays(name, home);
         let made = fleet["homes"][name]["activation"].as_str().expect("a derivation");
         assert!(made.ends_with("-home-manager-generation.drv"), "{made}");
-        // One that comes with its system is the same home.
+        // A home that comes with its system is the same home.
         let host = name.strip_prefix("jay@").expect("a host");
         if let Some(with_system) = fleet["hosts"][host]["home"].get("jay") {
             for same in ["zshrc", "bashrc", "gitconfig", "path", "variables"] {
@@ -165,7 +165,7 @@ fn the_record_is_what_home_manager_makes() {
     }
     let fresh = json!({ "sources": sources(&sandbox), "homes": homes });
     let release = |homes: &Value| homes["jay@nixos"]["release"].clone();
-    // Each release words its files otherwise; the record is of one.
+    // The generated files differ between releases; the record is of one.
     if release(&homes) == release(&record()["homes"]) || record()["homes"] == json!({}) {
         let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("homes.json");
         std::fs::write(&place, serde_json::to_string_pretty(&fresh).expect("JSON") + "\n").expect("written");
@@ -175,7 +175,7 @@ fn the_record_is_what_home_manager_makes() {
     }
 }
 
-/// What a shell of jay's is for.
+/// Asserts the contents of jay's shells.
 #[track_caller]
 fn looks_like_jays(name: &str, home: &Value) {
     let text = |key: &str| home[key].as_str().unwrap_or_else(|| panic!("{name}: no {key}"));
@@ -219,7 +219,7 @@ fn the_recorded_homes_are_of_these_files_and_work_in_both_shells() {
     for (name, home) in homes {
         looks_like_jays(name, home);
     }
-    // What the shells make of it, beside a yazi that goes to a folder, and starship and direnv that are not installed.
+    // The result in real shells, with a stand-in for yazi that changes directory, and without starship and direnv.
     let home = &homes["jay@nixos"];
     let place = sandbox.path("home");
     std::fs::create_dir_all(place.join("bin")).expect("a folder");
@@ -243,7 +243,7 @@ fn the_recorded_homes_are_of_these_files_and_work_in_both_shells() {
         };
         let went = run("y && pwd && alias gs > /dev/null").exits(0).text();
         assert_eq!(went.trim(), place.join("gone to").to_str().expect("UTF-8"), "{shell}");
-        // What the check of the fleet looks for.
+        // The function that the fleet's check looks for.
         run("typeset -f y export-esp > /dev/null").exits(0);
         run("export-esp").exits(1).says("espup install");
         std::fs::write(place.join("export-esp.sh"), "export LIBCLANG_PATH=/esp\n").expect("written");
@@ -280,7 +280,7 @@ fn every_kind_of_check_that_there_is_is_declared() {
     assert_eq!(kinds, all);
 }
 
-/// A copy of the reference fleet whose private keys are at hand, made by its own script; jay's key.
+/// A copy of the reference fleet with private keys, made by its own script; returns jay's key.
 fn copied(sandbox: &Sandbox) -> String {
     for name in FLEET {
         sandbox.tool("cp", &["-R", Path::new(top()).join(name).to_str().expect("UTF-8"), "."]);
@@ -312,14 +312,14 @@ fn a_machine_that_joins_in_any_way_breaks_no_other() {
     add("by-file", &["--key-file", file.to_str().expect("UTF-8")]);
     sandbox.sealift(&["check"]).exits(0);
     let real = home_manager(TEST);
-    // The fleet's machines are as they were: anyone who has joined has no address yet. Of one whose key alone was given nothing
-    // is known that a folder could hold.
+    // The fleet's machines are unchanged: a machine that joined has no address yet. If only the key of a machine was
+    // given, nothing is known to put into a folder.
     let fleet = evaluated(&sandbox, &lib, &sandbox.fleet(), real.as_deref());
     let mut with_made = [&HOSTS[..], &["made"]].concat();
     with_made.sort_unstable();
     assert_eq!(is_clean(&fleet), with_made);
     assert_eq!(fleet["hosts"]["nixos"]["wireguard"]["wg0"]["peers"].as_array().map(Vec::len), Some(3));
-    // With its folder each is a machine, and has a home.
+    // With its folder, each is a machine and has a home.
     for name in ["by-key", "by-file"] {
         sandbox.write(&format!("hosts/{name}/default.nix"), "{ system.stateVersion = \"26.05\"; }\n");
     }
@@ -328,7 +328,7 @@ fn a_machine_that_joins_in_any_way_breaks_no_other() {
     all.sort_unstable();
     assert_eq!(is_clean(&fleet), all);
     assert_eq!(fleet["hosts"]["made"]["wireguard"], json!({}), "it has no address");
-    // An address makes it everybody's peer.
+    // With an address, it is a peer of all others.
     let module = sandbox.read("modules/wireguard.nix");
     let with = module.replace("framework-16 = \"10.44.0.4\";", "framework-16 = \"10.44.0.4\"; made = \"10.44.0.5\";");
     sandbox.write("modules/wireguard.nix", with);
@@ -363,7 +363,7 @@ fn a_machine_that_joins_over_ssh_brings_a_system_and_a_home() {
     assert_eq!(is_clean(&fleet), all);
 }
 
-/// The blocks of Nix in a document, each with its line.
+/// The Nix code blocks in a document, each with its line number.
 fn snippets(file: &str) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(Path::new(top()).join(file)).expect("a document");
     let mut found = Vec::new();
@@ -390,7 +390,7 @@ fn the_nix_of_the_documents_evaluates() {
         .collect();
     let blocks: Vec<(String, String)> = documents.iter().flat_map(|name| snippets(name)).collect();
     assert!(blocks.len() >= 9, "the blocks are found: {}", blocks.len());
-    // Whatever secret they speak of is there.
+    // Every secret that they mention exists.
     let mut named: Vec<String> = blocks
         .iter()
         .flat_map(|(_, text)| {

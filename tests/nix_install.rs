@@ -1,5 +1,5 @@
-//! What the NixOS module makes, used for real: nix builds the manifest and has the program look at it, and the unit's own
-//! command installs it, as root, with the unit's privileges and no others.
+//! The NixOS module's output, used for real: nix builds the manifest and has the program check it, and the unit's own
+//! command installs it, as root, with only the unit's privileges.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -10,10 +10,10 @@ use std::process::{Child, Command, Stdio};
 use crate::harness::{Run, not_run};
 use crate::nix_module::Nixos;
 
-/// The manifest as a system carries it: built, with its sealed files, in the box's store.
+/// The manifest as part of a system: built, with its sealed files, in the sandbox's store.
 const MANIFEST: &str = "machine.config.environment.etc.\"sealift/manifest.json\".source";
 
-/// The commands of the unit that installs, from its text, and what it says of privileges.
+/// The unit that installs: its commands and privileges, from its text.
 struct Unit {
     text: String,
 }
@@ -29,8 +29,8 @@ impl Unit {
     }
 }
 
-/// A mount namespace with a `/run` of its own, held by a process that stands for PID 1 of a machine. Nothing of this
-/// machine is mounted into the box, so that nothing of it can be removed with the box.
+/// A mount namespace with its own `/run`, held by a process that acts as PID 1 of a machine. Nothing of this machine is
+/// mounted into the sandbox, so nothing of it can be removed with the sandbox.
 struct Machine {
     nixos: Nixos,
     holder: Child,
@@ -56,18 +56,18 @@ impl Machine {
         Some(Self { nixos, holder })
     }
 
-    /// A path as the holder sees it.
+    /// A path in the holder's namespace.
     fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.holder.id()))
     }
 
-    /// Builds the manifest of these modules: the unit's command names it.
+    /// Builds the manifest of these modules, which the unit's command names.
     #[track_caller]
     fn build(&self, modules: &str) {
         self.nixos.sandbox.nix_build(&self.nixos.expression(modules, MANIFEST)).exits(0);
     }
 
-    /// A program in the holder's namespace.
+    /// A command in the holder's namespace.
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/bin");
@@ -75,7 +75,7 @@ impl Machine {
         command
     }
 
-    /// Runs the command of a unit with the privileges that the unit leaves it; `before` is put in front.
+    /// Runs the command of a unit with the unit's privileges, prefixed by `before`.
     fn start(&self, unit: &Unit, before: &[&str]) -> Run {
         let capabilities: Vec<String> = unit
             .all("CapabilityBoundingSet")
@@ -109,7 +109,7 @@ impl Drop for Machine {
     }
 }
 
-/// The key of `web`, where it lies in the box: this machine's own keys are not touched.
+/// The key of `web` in the sandbox: this machine's own keys are not used.
 fn with_key(machine: &Machine, more: &str) -> String {
     let key = machine.nixos.sandbox.key("web");
     format!("({{ config, lib, ... }}: {{ sealift.identityPaths = lib.mkForce [ \"{key}\" ]; {more} }})")
@@ -125,7 +125,7 @@ fn a_manifest_that_the_program_refuses_is_not_built() {
     let manifest: serde_json::Value =
         serde_json::from_slice(&std::fs::read(path.trim()).expect("a manifest")).expect("JSON");
     assert_eq!(manifest, nixos.seen("")["manifest"]);
-    // Nothing but sealed files and the manifest is in the store: the box is searched for the value when it goes.
+    // The store contains only sealed files and the manifest: the sandbox is searched for the value on drop.
     build("{ sealift.secrets.a.restart = [ \"--now\" ]; }").exits(100).says("a: restart: ");
     build("{ sealift.secrets.a.path = \"/run/sealift.d/1/a\"; }").exits(100).says("where sealift keeps its own files");
     let sealed = nixos.sandbox.fleet().join("secrets/a.age");
@@ -160,17 +160,17 @@ fn the_units_command_installs_with_the_units_privileges() {
     assert_eq!((stat.mode() & 0o7777, stat.uid(), stat.gid()), (0o440, 1234, 1235));
     let link = std::fs::read_link(machine.path("/run/app/secret")).expect("a link");
     assert_eq!(link.to_str(), Some("/run/sealift/nested/app"));
-    // The memory is seen from the namespace of PID 1, which is where services are started from: the command made none of
-    // its own.
+    // The memory is mounted in the namespace of PID 1, from which services are started: the command created no mount
+    // namespace of its own.
     let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", machine.holder.id())).expect("a mount table");
     assert!(mounts.contains(" /run/sealift.d "), "{mounts}");
-    // A switch to another value, which goes well.
+    // A successful switch to another value.
     sandbox.sealift_with(&["seal", "token", "--replace", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
     machine.build(&modules);
     let second = Unit::of(&machine.nixos, &modules, "sealift-install");
     assert_ne!(second.text, unit.text, "another value is another unit, so that the switch starts it");
     machine.start(&second, &[]).exits(0).says("2 new or changed, 1 unchanged");
-    // One that does not: nothing changes. In a boot the same command installs what opens.
+    // A switch that fails changes nothing. At boot, the same command installs the secrets that open.
     let ghost =
         with_key(&machine, "users.users.no-such-user = { }; sealift.secrets.\"nested/app\".owner = \"no-such-user\";");
     machine.build(&ghost);
@@ -206,7 +206,7 @@ fn the_units_filter_lets_every_system_call_through_that_an_install_makes() {
     let Some(machine) = Machine::new(TEST) else { return };
     let groups = |name: &str| -> Option<BTreeSet<String>> {
         let output = Command::new("systemd-analyze").args(["syscall-filter", name]).output().ok()?;
-        // Groups name others; what is not a group is a call.
+        // Groups contain others; an entry that is not a group is a system call.
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then(|| text.lines().skip(1).map(|line| line.trim().to_owned()).collect())
     };
@@ -221,11 +221,11 @@ fn the_units_filter_lets_every_system_call_through_that_an_install_makes() {
     machine.build(&modules);
     let unit = Unit::of(&machine.nixos, &modules, "sealift-install");
     let trace = sandbox.path("trace");
-    // No strings: a value that is written would be among them.
+    // Without strings: written values would be among them.
     let traced = ["strace", "-f", "-qq", "-s", "0", "-o", trace.to_str().expect("UTF-8")];
     machine.start(&unit, &traced).exits(0);
     let trace = std::fs::read_to_string(trace).expect("a trace");
-    // What comes before the program is setpriv's and the shell's, which systemd does itself.
+    // What precedes the program is setpriv and the shell, which systemd replaces.
     let from = trace.find("bin/sealift-host\"").expect("the program starts");
     let made: BTreeSet<&str> = trace[from..]
         .lines()
@@ -280,7 +280,7 @@ fn systemd_understands_the_units() {
         .iter()
         .map(|(name, text)| {
             let path = place.join(format!("{name}.service"));
-            // As NixOS does: without a store to look into, only whether the program is there can be asked.
+            // As NixOS does: without the store, only the existence of the program can be checked.
             std::fs::write(&path, text.as_str().expect("text")).expect("written");
             path
         })
@@ -292,7 +292,7 @@ fn systemd_understands_the_units() {
         nixos.sandbox.run(command, b"")
     };
     assert_eq!(verify(&files).exits(0).stderr, "");
-    // It does look.
+    // Make sure that verification detects a fault.
     let broken = std::fs::read_to_string(&files[0]).expect("text").replace("KeyringMode", "KeyringMood");
     std::fs::write(&files[0], broken).expect("written");
     verify(&files).says("Unknown key");

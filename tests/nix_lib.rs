@@ -1,4 +1,4 @@
-//! What Nix reads out of recipients.toml, held against what the program reads: one file, two readers, and no drift.
+//! recipients.toml as read by Nix and by the program: both must agree.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ fn library() -> String {
     quoted(Path::new(top()).join("nix/lib.nix"))
 }
 
-/// The manifest of a host as Nix makes it, with the sealed files where they lie.
+/// The manifest of a host as made by Nix, with the sealed files' paths in the store.
 fn of_nix(sandbox: &Sandbox, fleet: &Path, host: &str) -> Vec<u8> {
     let real = std::fs::canonicalize(fleet).expect("a path");
     let expression = format!(
@@ -21,7 +21,7 @@ fn of_nix(sandbox: &Sandbox, fleet: &Path, host: &str) -> Vec<u8> {
     sandbox.nix_eval(&expression).exits(0).stdout
 }
 
-/// Both manifests of a host, byte for byte.
+/// Asserts that both manifests of a host are equal, byte for byte.
 #[track_caller]
 fn agree(sandbox: &Sandbox, fleet: &Path, host: &str) -> String {
     let fleet_name = fleet.to_str().expect("UTF-8");
@@ -31,7 +31,7 @@ fn agree(sandbox: &Sandbox, fleet: &Path, host: &str) -> String {
     ours
 }
 
-/// A copy of the reference fleet in the box.
+/// A copy of the reference fleet in the sandbox.
 fn reference(sandbox: &Sandbox) -> PathBuf {
     for name in ["recipients.toml", "secrets", "hosts", ".gitattributes"] {
         sandbox.tool("cp", &["-R", Path::new(top()).join(name).to_str().expect("UTF-8"), "."]);
@@ -114,7 +114,7 @@ fn a_repository_path_with_spaces_is_read_like_any_other() {
     let expression = format!("(import {}).manifestOf {{ fleet = {}; host = \"web\"; }}", library(), quoted(&spaced));
     let manifest = sandbox.nix_value(&expression);
     let file = manifest["secrets"][0]["file"].as_str().expect("a path");
-    // The store knows the file by a name of its own alphabet, and none of the repository's path.
+    // The store path of the file uses only valid characters, and contains nothing of the repository's path.
     assert!(file.starts_with("/nix/store/") && file.ends_with("-a-b.age"), "{file}");
     let stored = sandbox.path("nix/store").join(file.trim_start_matches('/'));
     assert_eq!(std::fs::read(stored).expect("a file"), std::fs::read(spaced.join("secrets/a/b.age")).expect("a file"));
@@ -142,7 +142,7 @@ fn another_secret_changes_no_other_hosts_system() {
         names.sort();
         names
     };
-    // Nothing but the sealed files, each on its own: not recipients.toml, not the repository.
+    // Only the sealed files, each separately: not recipients.toml, not the repository.
     assert_eq!(in_store().len(), 2, "{:?}", in_store());
     sandbox.sealift_with(&["seal", "theirs", "--replace", "--stdin"], sandbox.value("new").as_bytes()).exits(0);
     assert_eq!(manifest("web"), web);
@@ -263,7 +263,7 @@ fn a_fleet_that_is_built_first_is_read_too() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.builds();
     sandbox.seal("a", &["--hosts", "web"]);
-    // As a test of machines makes one; the string names what is to be built.
+    // As in a NixOS test; the string refers to a derivation.
     let expression = format!(
         r#"let built = derivation {{
              name = "fleet"; system = builtins.currentSystem; builder = "/bin/sh";
@@ -275,7 +275,7 @@ fn a_fleet_that_is_built_first_is_read_too() {
     );
     let manifest = sandbox.nix_value(&expression);
     let file = manifest["secrets"][0]["file"].as_str().expect("a path");
-    // A path of its own: what a system carries of the fleet is this file.
+    // A separate store path: a system's closure contains only this file of the fleet.
     assert!(file.ends_with("-a.age") && !file.contains("fleet/"), "{file}");
     let sealed = sandbox.fleet().join("secrets/a.age");
     assert_eq!(std::fs::read(file).expect("a file"), std::fs::read(sealed).expect("a file"));

@@ -1,5 +1,5 @@
-//! Configurations that somebody may well write, and what becomes of each: the rows of tests/fixtures/nix/mistakes.nix,
-//! evaluated, are the table of docs/mistakes.md.
+//! Plausible mistakes in configurations and their results: the evaluated rows of tests/fixtures/nix/mistakes.nix are
+//! the table in docs/mistakes.md.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -18,7 +18,7 @@ evaluates. *failed*: an assertion, when a system is built. *warned*: a warning. 
 |---|---|---|
 ";
 
-/// Our message in what Nix printed: what is wrong, and the line after it with the help.
+/// Our message in nix's output: the error, and the next line with the help.
 fn ours(stderr: &str) -> Option<String> {
     let (_, rest) = stderr.split_once("error: sealift: ")?;
     let mut lines = rest.lines().map(str::trim);

@@ -1,5 +1,5 @@
-//! The modules, evaluated by the real module system: what units say, what the manifest lists, what is refused and how.
-//! They run where `NIXPKGS_LIB` names the lib/ of a nixpkgs; `tests/fixtures/nix` stands in for the rest of NixOS.
+//! The modules, evaluated by the real module system: the units, the manifest, and what is refused with which message.
+//! Run only if `NIXPKGS_LIB` names the lib/ of a nixpkgs; `tests/fixtures/nix` stands in for the rest of NixOS.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub struct Nixos {
 }
 
 impl Nixos {
-    /// None where it cannot be evaluated here; says so.
+    /// `None`, with a note, if it cannot be evaluated here.
     pub fn new(test: &str) -> Option<Self> {
         if no_nix(test) {
             return None;
@@ -24,12 +24,12 @@ impl Nixos {
         Some(Self { sandbox: Sandbox::with_fleet(&["web@runner", "db", "nixos"]), lib })
     }
 
-    /// An expression for the stand-in of NixOS with these modules, of which this is asked.
+    /// An expression that evaluates `what` for the stand-in of NixOS with these modules.
     pub fn expression(&self, modules: &str, what: &str) -> String {
         format!("{} machine = {}; in {what}", self.opening(), self.machine(modules))
     }
 
-    /// What makes machines, to be followed by more bindings.
+    /// The function that makes machines, to be followed by more bindings.
     fn opening(&self) -> String {
         format!(
             "let nixos = import {} {{ libPath = {}; sealift = \"{}\"; }};",
@@ -39,7 +39,6 @@ impl Nixos {
         )
     }
 
-    /// A machine with these modules.
     fn machine(&self, modules: &str) -> String {
         let named = if modules.contains("networking.hostName") { "" } else { "networking.hostName = \"web\";" };
         format!(
@@ -53,20 +52,20 @@ impl Nixos {
         self.sandbox.nix_eval(&self.expression(modules, what))
     }
 
-    /// What a machine with these modules is.
+    /// The evaluated facts of a machine with these modules.
     #[track_caller]
     pub fn seen(&self, modules: &str) -> Value {
         self.run(modules, "machine.seen").exits(0).json()
     }
 
-    /// The messages of assertions that fail.
     #[track_caller]
     fn failed(&self, modules: &str) -> Vec<String> {
         let value = self.run(modules, "machine.seen.failed").exits(0).json();
         serde_json::from_value(value).expect("texts")
     }
 
-    /// Asserts that each of these modules fails one assertion, which says all of its words. One evaluation serves all.
+    /// Asserts that each of these modules fails one assertion, which contains all of its words. One evaluation serves
+    /// all.
     #[track_caller]
     fn refuses(&self, cases: &[(String, &[&str])]) {
         let machines: Vec<String> = cases.iter().map(|(modules, _)| self.machine(modules)).collect();
@@ -82,7 +81,7 @@ impl Nixos {
     }
 }
 
-/// The secret of that name in what was seen.
+/// The secret of that name in the evaluated manifest.
 #[track_caller]
 fn secret<'a>(seen: &'a Value, name: &str) -> &'a Value {
     let secrets = seen["manifest"]["secrets"].as_array().expect("a list");
@@ -138,11 +137,11 @@ UMask=0077
     );
     assert_eq!(seen["units"]["sealift-install"], json!(unit));
     assert_eq!(seen["units"].get("sealift-install-users"), None);
-    // Wanted, never required: a secret that does not open stops no boot.
+    // Wanted, never required: a secret that does not open must not stop a boot.
     let links = json!({ "wantedBy": ["sysinit.target"], "requiredBy": ["sysinit-reactivation.target"] });
     assert_eq!(seen["links"]["sealift-install"], links);
     assert_eq!(seen["scripts"], json!({}));
-    // With nothing set it is what the program itself makes of the same file.
+    // Without further settings it equals the program's own manifest.
     let mut ours = nixos.sandbox.sealift(&["manifest", "web"]).exits(0).json();
     ours["secrets"][0]["file"] = secret(&seen, "token")["file"].clone();
     assert_eq!(seen["manifest"], ours);
@@ -179,7 +178,7 @@ fn a_host_is_found_by_its_name_in_the_flake() {
     names.iter().for_each(|(name, _)| add(name));
     let hosts = "web-1,myhost,web-example-org";
     sandbox.sealift(&["seal", "own", "--hosts", hosts, "--per-host", "--generate", "hex"]).exits(0);
-    // By what the machine calls itself, by what `sealift.host` says, and by the name here.
+    // Found by the machine's host name, by `sealift.host`, and by the name in the fleet.
     let domain = "{ options.networking.domain = nixos.lib.mkOption { }; config.networking = { hostName = \"web\"; domain = \"example.org\"; }; }";
     let web = nixos.run(domain, "machine.config.sealift.host").exits(0).json();
     assert_eq!(web, json!("web"), "a host of that very name comes first");
@@ -199,7 +198,7 @@ fn a_host_is_found_by_its_name_in_the_flake() {
         &["recipients.toml has no host web_1", "sealift host add web_1"][..],
     )]);
 
-    // mkFleet: each folder is a system of its name.
+    // mkFleet makes a system of each folder's name.
     for (name, _) in names {
         sandbox.write(
             &format!("hosts/{name}/default.nix"),
@@ -225,7 +224,7 @@ fn a_host_is_found_by_its_name_in_the_flake() {
             "web.example.org": one("web-example-org", "web", Some("example.org")),
         })
     );
-    // The folder of its name here is not what a deploy builds.
+    // The folder named after the host is not what a deploy builds.
     sandbox.write("hosts/web-1/default.nix", "{ }\n");
     let run = machines("machines.web-1.seen.failed").exits(1);
     run.says("hosts/web-1 is the folder of a host whose configuration is Web_1").says("git mv hosts/web-1 hosts/Web_1");
@@ -233,8 +232,8 @@ fn a_host_is_found_by_its_name_in_the_flake() {
 
 #[test]
 fn no_option_of_the_units_makes_a_mount_namespace() {
-    // systemd.exec(5): these hide, bind or replace something in the file system, each in a namespace of the unit's own,
-    // in which the memory for secrets would be mounted and be gone with it.
+    // systemd.exec(5): these hide, bind or replace something in the file system, each in a mount namespace of the unit,
+    // in which the memory for secrets would be mounted and vanish.
     const MAKE_ONE: [&str; 30] = [
         "BindPaths",
         "BindReadOnlyPaths",
@@ -336,7 +335,7 @@ fn every_mistake_is_told_with_its_mend() {
     sandbox.seal("a", &["--hosts", "web"]);
     sandbox.seal("other", &["--hosts", "db"]);
     assert!(nixos.failed("").is_empty());
-    // An option that must be set, of a service that is not used here, is not asked for.
+    // A required option of an unused service is not evaluated.
     let unused =
         "{ options.services.nextcloud.config.adminpassFile = nixos.lib.mkOption { type = nixos.lib.types.str; }; }";
     assert!(nixos.failed(unused).is_empty());
@@ -347,7 +346,7 @@ fn every_mistake_is_told_with_its_mend() {
             "{ networking.hostName = \"wbe\"; }",
             &["recipients.toml has no host wbe", "sealift host add wbe", "known: db, nixos, web"],
         ),
-        // The default of NixOS is a host's name here too: nothing tells whether it is selected.
+        // The default of NixOS is also a host's name here, so it is unknown whether it was chosen.
         case(
             "/* no networking.hostName */",
             &["networking.hostName was left at its default, nixos", "sealift.host = "],
@@ -391,12 +390,12 @@ fn every_mistake_is_told_with_its_mend() {
         case("{ users.users.jay.hashedPasswordFile = \"/nix/store/x\"; }", &["users.users.jay.hashedPasswordFile"]),
         case("{ sealift.fleet = nixos.lib.mkForce null; }", &["sealift.fleet is not set", "sealift.fleet = ./.;"]),
     ]);
-    // Where it is used, a secret of others is an error that says so, not a missing attribute.
+    // Using a secret of other hosts is an error with a clear message, not a missing attribute.
     for what in ["secrets.other.path", "placeholder.other"] {
         let run = nixos.run("", &format!("machine.config.sealift.{what}"));
         run.exits(1).says("the secret other is not for web").says("sealift rekey other");
     }
-    // A file that is not there: by the assertion, and by whatever is evaluated without it.
+    // A missing file is reported by the assertion, and wherever it is evaluated without that.
     std::fs::remove_file(sandbox.fleet().join("secrets/a.age")).expect("removed");
     nixos.refuses(&[case("", &["secrets/a.age is not in the flake", "sealift seal a", "git add secrets/a.age"])]);
     nixos.run("", "machine.seen.manifest").exits(1).says("git add secrets/a.age");
@@ -431,7 +430,7 @@ fn what_users_are_made_with_comes_before_them() {
     let toml =
         nixos.sandbox.read("recipients.toml").replace("[secrets.hash]", "[secrets.hash]\nneeded_for_users = true");
     nixos.sandbox.write("recipients.toml", toml);
-    // Classic users are made by the activation script.
+    // By default, users are created by the activation script.
     let seen = nixos.seen("");
     assert_eq!(secret(&seen, "hash")["path"], json!("/run/sealift-users/hash"));
     assert_eq!(seen["scripts"]["users"]["deps"], json!(["sealift-users"]));
@@ -440,7 +439,7 @@ fn what_users_are_made_with_comes_before_them() {
     let line = format!("PATH=/systemd/bin:$PATH {package}/bin/sealift-host install --strict=live --users {manifest}\n");
     assert_eq!(seen["scripts"]["sealift-users"], json!({ "deps": ["specialfs"], "text": line }));
     assert_eq!(seen["units"].get("sealift-install-users"), None);
-    // Others by a unit, which a unit of ours comes before, and which does not wait for what waits for it.
+    // Otherwise by a unit: ours is ordered before it, and does not wait for anything that waits for it.
     for way in ["systemd.sysusers.enable", "services.userborn.enable"] {
         let seen = nixos.seen(&format!("{{ {way} = true; }}"));
         assert_eq!(seen["scripts"], json!({}), "{way}");
@@ -450,7 +449,7 @@ fn what_users_are_made_with_comes_before_them() {
         assert!(unit.contains(&format!("install --strict=live --users {manifest}\n")), "{unit}");
         assert_eq!(seen["links"]["sealift-install-users"]["wantedBy"], json!(["sysinit.target"]));
     }
-    // Made so, or not, by Nix: its place follows.
+    // An override in Nix changes the path too.
     let seen = nixos.seen("{ sealift.secrets.hash.needed_for_users = false; }");
     assert_eq!(secret(&seen, "hash")["path"], json!("/run/sealift/hash"));
     nixos.refuses(&[(
@@ -487,7 +486,7 @@ fn the_keys_that_open_are_those_of_the_host() {
     let Some(nixos) = Nixos::new("identities of the NixOS module") else { return };
     let ed25519 = ["/etc/ssh/ssh_host_ed25519_key", "/var/lib/sealift/identity"];
     assert_eq!(nixos.seen("")["manifest"]["identities"], json!(ed25519));
-    // Sealed to its RSA key, nothing would open with the other.
+    // If sealed to its RSA key, nothing would open with the other one.
     let policy = nixos.sandbox.read("recipients.toml").replace("keys = [\"ssh-ed25519 ", "keys = [\"ssh-rsa ");
     nixos.sandbox.write("recipients.toml", policy);
     let both = ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_rsa_key", "/var/lib/sealift/identity"];
@@ -526,7 +525,7 @@ fn a_manifest_is_looked_at_by_a_program_that_the_builder_can_run() {
     let overlaid = "{ sealift-host = \"/builder\"; }";
     assert_eq!(with(true, overlaid), json!("/machine/bin/sealift-host"));
     assert_eq!(with(false, overlaid), json!("/builder/bin/sealift-host"));
-    // Without the overlay the package is called, with the arguments that it has.
+    // Without the overlay the package is called with its own arguments.
     let plain = "{ callPackage = file: { }@none: { host = \"/built\"; }; }";
     assert_eq!(with(false, plain), json!("/built/bin/sealift-host"));
 }
@@ -553,10 +552,10 @@ fn a_peer_of_the_private_network_has_a_key_and_an_address() {
         nixos.run(&modules, what).exits(0).json()
     };
     let addresses = "{ web = \"10.0.0.1\"; nixos = \"10.0.0.2\"; gone = \"10.0.0.3\"; }";
-    // db is new: it has a key, and nobody has given it an address yet.
+    // db is new: it has a key, but no address yet.
     assert_eq!(network("web", addresses), json!({ "failed": [], "interfaces": { "wg0": ["nixos"] } }));
     assert_eq!(network("db", addresses), json!({ "failed": [], "interfaces": { } }));
-    // An address alone makes no peer either.
+    // An address alone does not make a peer either.
     std::fs::remove_file(nixos.sandbox.fleet().join("secrets/wireguard-key/nixos.pub")).expect("removed");
     assert_eq!(network("web", addresses), json!({ "failed": [], "interfaces": { "wg0": [] } }));
 }
@@ -615,10 +614,10 @@ fn a_home_has_secrets_of_its_own() {
     });
     assert_eq!(seen["units"]["app"], app);
     assert!(!seen.to_string().contains('$'), "no path needs a shell");
-    // A user with a key of its own, as a reader by name.
+    // A user with an own key, as a named reader.
     let seen = home("{ sealift.reader = \"web\"; }").exits(0).json();
     assert_eq!(seen["paths"], json!({ "web": "/home/jay/.local/state/sealift/web" }));
-    // A home that comes with no system, as home-manager makes it by itself.
+    // A home that is not part of a system, made by home-manager itself.
     let alone = nixos.sandbox.nix_value(&format!(
         "let lib = import {}; in (lib.evalModules {{ modules = [ {} {{
            config = {{

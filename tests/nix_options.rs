@@ -1,6 +1,6 @@
-//! The table of options, data/nixos-options.json, held against what NixOS declares: against options.json of a NixOS, where
-//! `NIXPKGS_OPTIONS` names it, and against its own modules, where `NIXPKGS_MODULES` names a nixpkgs or as many of its files
-//! as were read. What `adopt` writes for a row is evaluated, by the module itself where it is there.
+//! The table of options, data/nixos-options.json, compared with what NixOS declares: with options.json if
+//! `NIXPKGS_OPTIONS` names it, and with its modules if `NIXPKGS_MODULES` names a nixpkgs or some of its files. What
+//! `adopt` writes for a row is evaluated, by the option's own module if that is available.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::harness::nix::{nixpkgs_lib, nixpkgs_modules, no_nix, quoted, top};
 use crate::harness::{Sandbox, not_run};
 
-/// A row, with the words that are needed here.
+/// The fields of a row that are needed here.
 struct Row {
     option: Option<String>,
     file: Option<String>,
@@ -38,7 +38,7 @@ fn table() -> Vec<Row> {
         .collect()
 }
 
-/// Whether something that is described like this takes what the row wants there.
+/// Whether an option with this description accepts the row's value.
 fn takes(row: &Row, is_file: bool, described: &str) -> bool {
     let any = ["attribute set", "submodule", "value", "anything", "systemd option"];
     let holds = |words: &[&str]| words.iter().any(|word| described.contains(word));
@@ -52,7 +52,7 @@ fn takes(row: &Row, is_file: bool, described: &str) -> bool {
     }
 }
 
-/// What is not as the row says, of one place.
+/// How one place of a row differs from NixOS.
 fn fault(row: &Row, is_file: bool, place: &str, described: Option<&str>) -> Option<String> {
     match described {
         None => Some(format!("{place}: NixOS has no such option (moved? {})", row.module)),
@@ -61,7 +61,7 @@ fn fault(row: &Row, is_file: bool, place: &str, described: Option<&str>) -> Opti
     }
 }
 
-/// Whether an option may be newer than a nixpkgs. Some of its files alone do not tell their release.
+/// Whether an option may be newer than this nixpkgs. A partial nixpkgs has no release.
 fn may_lack(row: &Row, nixpkgs: &Path) -> bool {
     let release = std::fs::read_to_string(nixpkgs.join(".version")).unwrap_or_default();
     row.since.as_deref().is_none_or(|since| since > release.trim())
@@ -84,7 +84,7 @@ fn every_row_is_an_option_that_nixos_declares() {
         .iter()
         .map(|(name, option)| (name.replace("<name>", "*"), option["type"].as_str().unwrap_or_default()))
         .collect();
-    // The option itself, or the set around it that takes any name.
+    // The option itself, or the enclosing attribute set with free names.
     let described = |place: &str| {
         let mut name = place;
         loop {
@@ -142,7 +142,7 @@ fn every_row_is_as_its_module_declares_it() {
     assert!(faults.is_empty(), "{} of {} rows:\n{}", faults.len(), there.len(), faults.join("\n"));
 }
 
-/// A path with words for its stars; a name of a variable for one that stands last.
+/// A path with words in place of its stars; for a star at the end a variable name.
 fn filled(place: &str, last_is_a_variable: bool) -> Vec<String> {
     let words: Vec<&str> = place.split('.').collect();
     words
@@ -183,7 +183,7 @@ fn what_adopt_writes_for_each_row_is_what_nix_reads() {
         assert_eq!(run.code, 0, "{}: {}", option.join("."), run.stderr);
         written.push((file, *row, option));
     }
-    // Each file is what Nix makes of it: nothing is where the value was, and the path where it is looked for.
+    // Evaluates each file with Nix: the value is gone, and the option has the path.
     let mut expression = String::from("[\n");
     for (file, _, _) in &written {
         let name = format!("v{}", file.trim_start_matches("hosts/nixos/").trim_end_matches(".nix"));
@@ -204,7 +204,7 @@ fn what_adopt_writes_for_each_row_is_what_nix_reads() {
     by_their_modules(&sandbox, &written);
 }
 
-/// The modules that are there take it.
+/// Evaluates them with the modules that are available.
 fn by_their_modules(sandbox: &Sandbox, written: &[(String, &Row, Vec<String>)]) {
     const TEST: &str = "what adopt writes, by the modules of a nixpkgs";
     let (Some(nixpkgs), Some(lib)) = (nixpkgs_modules(TEST), nixpkgs_lib(TEST)) else { return };

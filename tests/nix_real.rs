@@ -1,5 +1,5 @@
-//! The module beside NixOS' own modules, where `NIXPKGS_MODULES` names a nixpkgs or as many of its files as were read:
-//! what they make of each other is recorded in tests/fixtures/nix/real.json.
+//! The module together with NixOS' own modules, if `NIXPKGS_MODULES` names a nixpkgs or some of its files: the results
+//! are recorded in tests/fixtures/nix/real.json.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Machines that join: over SSH, with the key that somebody vouches for and nothing else; and with a key that was made for
-//! them, put in place before they boot.
+//! Machines that join: over SSH, with a key that somebody vouches for and nothing else; and with a generated key, which
+//! is installed before their first boot.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
@@ -9,7 +9,7 @@ use crate::harness::Sandbox;
 use crate::harness::rig::{Rig, cannot_rig};
 use crate::identity::on_terminal;
 
-/// Prints what the program of that name prints on a freshly installed machine.
+/// Prints what the real program prints on a freshly installed machine.
 const GENERATE: &str = "#!/bin/sh
 # Stands in for nixos-generate-config: the hosts of the rig are no NixOS.
 [ \"$*\" = --show-hardware-config ] || exit 1
@@ -20,12 +20,12 @@ echo '  nixpkgs.hostPlatform = lib.mkDefault \"x86_64-linux\";'
 echo '}'
 ";
 
-/// A fleet of one host, and these machines beside it; none, and a note, where that is not possible.
+/// A fleet of one host, and these machines next to it; `None`, with a note, if that is not possible.
 fn beside(test: &str, machines: &[&str]) -> Option<Rig> {
     (!cannot_rig(test)).then(|| Rig::beside(Sandbox::with_fleet(&["web"]), machines))
 }
 
-/// The line of a machine's public key, and its fingerprint.
+/// A machine's public key and its fingerprint.
 fn key(rig: &Rig, machine: &str) -> (String, String) {
     let file = rig.disk(machine, "/etc/ssh/ssh_host_ed25519_key.pub");
     let print = rig.sandbox.tool("ssh-keygen", &["-lf", file.to_str().expect("UTF-8")]);
@@ -33,7 +33,7 @@ fn key(rig: &Rig, machine: &str) -> (String, String) {
     (rig.public_key(machine), print)
 }
 
-/// Everything of the fleet that git sees, and what is staged.
+/// The state of the fleet as git sees it, with what is staged.
 fn state(sandbox: &Sandbox) -> String {
     let status = String::from_utf8(sandbox.tool("git", &["status", "--porcelain", "-uall"])).expect("UTF-8");
     status + &sandbox.read("recipients.toml")
@@ -58,7 +58,7 @@ fn a_key_file_is_read_as_openssh_reads_it() {
         sandbox.sealift(&["host", "rm", "db", "--yes"]).exits(0);
         sandbox.tool("git", &["checkout", "-q", "HEAD", "recipients.toml"]);
     }
-    // What is wrong is told with its file and line.
+    // Errors have file and line.
     add("# only a remark\n").exits(2).says("there is no public key in ").says("db.pub");
     add(&format!("# one\n{key}\nssh-ed25519 AAAA\n")).exits(2).says("db.pub:3: ");
 }
@@ -79,7 +79,7 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
     let before = state(sandbox);
     let add = ["host", "add", "one", "--ssh", "jay@one", "--tag", "laptop", "--identity", &jay];
 
-    // Nobody vouches: there is no terminal here.
+    // Nobody vouches: there is no terminal.
     hosts.sealift(&add).exits(7).says("is not confirmed").says(&print).says("--fingerprint SHA256:");
     let other = format!("SHA256:{}", "A".repeat(43));
     let wrong = hosts.sealift(&[&add[..], &["--fingerprint", &other]].concat());
@@ -87,12 +87,12 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
     assert_eq!(state(sandbox), before);
     assert!(!hosts.sshd_log("one").contains("Accepted"), "nobody has logged in: {}", hosts.sshd_log("one"));
 
-    // The user's own configuration does not make a stranger known.
+    // The user's ssh configuration does not make an unknown key known.
     hosts.at_home(".ssh/config", "StrictHostKeyChecking no\nVerifyHostKeyDNS yes\nNoHostAuthenticationForLocalhost yes\nControlMaster auto\nControlPath /root/.ssh/mux-%h\nControlPersist 60\n");
     hosts.rig(&["deployer", "ssh", "-o", "BatchMode=yes", "jay@one", "true"]);
     hosts.at_home(".ssh/known_hosts", "");
     hosts.sealift(&add).exits(7).says("is not confirmed");
-    // Another key in known_hosts is no question that a person is asked.
+    // Another key in known_hosts is an error, not a question.
     hosts.at_home(".ssh/known_hosts", &format!("one,10.98.0.11 {}\n", sandbox.ssh_key("other")));
     hosts.sealift(&add).exits(7).says("another host key than your known_hosts says");
     assert_eq!(state(sandbox), before);
@@ -134,7 +134,7 @@ fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
     hosts.at_home(".ssh/known_hosts", &format!("one {one}\n[two]:2222 {two}\n"));
     let before = state(sandbox);
 
-    // Its hardware cannot be told: nothing is done.
+    // If its hardware cannot be detected, nothing is done.
     let add = |name: &str, address: &str, more: &[&str]| {
         let words = ["host", "add", name, "--ssh", address, "--identity", &jay];
         hosts.sealift(&[&words[..], more].concat())
@@ -150,7 +150,7 @@ fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
     assert_eq!(sandbox.read("hosts/one/default.nix"), "{ mine = true; }\n");
     assert!(sandbox.read("hosts/one/hardware-configuration.nix").contains("hostPlatform"));
 
-    // Installed again: another key. It is taken with the fingerprint from its console, and what it reads follows.
+    // Reinstalled with another key: accepted with the fingerprint from its console, and its secrets are resealed.
     let secret = sandbox.seal("one-only", &["--hosts", "one"]);
     let place = hosts.disk("one", "/etc/ssh/ssh_host_ed25519_key");
     let private = place.to_str().expect("UTF-8");
@@ -163,7 +163,7 @@ fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
     rekey(&["--fingerprint", &key(&hosts, "one").1]).exits(0).says("one has its new key");
     let shown = sandbox.sealift(&["show", "one-only", "--identity", private]).exits(0);
     assert_eq!(shown.stdout, secret.as_bytes());
-    // The jump host does not know the other's name.
+    // The jump host cannot resolve the other's name.
     let far = hosts.text("far/address");
     let far = far.trim();
     hosts.at_home(
@@ -171,14 +171,14 @@ fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
         &format!("one {}\n[two]:2222 {two}\n{far} {}\n", key(&hosts, "one").0, key(&hosts, "far").0),
     );
 
-    // Over a jump host, which the user's ssh_config names.
+    // Through a jump host in the user's ssh_config.
     let config = format!("Host behind\nHostName {far}\nProxyJump jay@one\n");
     hosts.at_home(".ssh/config", &config);
     add("far", "jay@behind", &["--no-hardware"]).exits(0);
     assert!(sandbox.read("recipients.toml").contains(&key(&hosts, "far").0));
     assert!(hosts.sshd_log("far").contains("Accepted publickey for jay from 10.98.0.11"), "{}", hosts.sshd_log("far"));
 
-    // On another port; a key of the fleet is nobody else's.
+    // On another port; a key of the fleet cannot belong to another host.
     add("two", "ssh://jay@two:2222", &["--no-hardware", "--json"]).exits(0);
     assert!(!sandbox.fleet().join("hosts/two/hardware-configuration.nix").exists());
     assert!(sandbox.read("hosts/two/default.nix").contains("pathExists"));
@@ -194,7 +194,7 @@ fn a_person_at_the_terminal_may_vouch() {
     let Some(hosts) = beside("onboarding at a terminal", &["one"]) else { return };
     let sandbox = &hosts.sandbox;
     let (line, print) = key(&hosts, "one");
-    // The program, where the host can be reached.
+    // The program in a place that can reach the host.
     sandbox.write(
         "../there",
         format!(
@@ -226,7 +226,7 @@ fn a_made_key_is_for_the_admins_until_it_is_put_in_place() {
     let jay = sandbox.key("jay");
     let run = |words: &[&str]| sandbox.sealift(&[words, &["--identity", &jay]].concat());
     let before = state(&sandbox);
-    // Who cannot open what the machine should read adds nothing.
+    // Without a key that opens what the machine should read, nothing is added.
     sandbox.sealift(&["host", "add", "newbox", "--generate"]).exits(5);
     assert_eq!(state(&sandbox), before);
     run(&["host", "add", "newbox", "--generate", "--tag", "laptop"]).exits(0).says("host provision newbox --root /mnt");
@@ -249,13 +249,13 @@ fn a_made_key_is_for_the_admins_until_it_is_put_in_place() {
     assert_eq!((metadata.mode() & 0o777, metadata.nlink()), (0o600, 1));
     let public = std::fs::read_to_string(root.join("etc/ssh/ssh_host_ed25519_key.pub")).expect("its public half");
     assert!(sandbox.read("recipients.toml").contains(public.trim()), "{public}");
-    // sshd's own tool takes it, and it opens what the machine reads.
+    // ssh-keygen accepts it, and it opens what the machine reads.
     let derived = sandbox.tool("ssh-keygen", &["-y", "-f", private.to_str().expect("UTF-8")]);
     assert_eq!(String::from_utf8(derived).expect("UTF-8").split(' ').nth(1), public.split(' ').nth(1));
     let read = sandbox.sealift(&["show", "everywhere", "--identity", private.to_str().expect("UTF-8")]).exits(0);
     assert_eq!(read.stdout, everywhere.as_bytes());
     provision(shown).exits(0).says("has its key already");
-    // An installer without the fleet is given the key.
+    // An installer without the fleet gets the key.
     let given = run(&["show", "host-keys/newbox"]).exits(0).stdout;
     let hand_over = |root: &std::path::Path, key: &[u8]| {
         let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift-host"));
@@ -274,7 +274,7 @@ fn a_made_key_is_for_the_admins_until_it_is_put_in_place() {
     let listing: Vec<_> = std::fs::read_dir(root.join("etc/ssh")).expect("read").collect();
     assert_eq!(listing.len(), 2, "nothing else is left: {listing:?}");
 
-    // It goes with its machine.
+    // It is removed with its machine.
     run(&["host", "rm", "newbox", "--yes"]).exits(0).says("removed host-keys/newbox");
     assert!(!sandbox.fleet().join("secrets/host-keys/newbox.age").exists());
     assert!(!sandbox.read("recipients.toml").contains("host-keys"));
@@ -309,7 +309,7 @@ fn a_key_is_never_put_over_another_nor_where_git_or_a_link_leads() {
     provision(&half).exits(1).says("the public half of another key");
     assert!(!half.join("etc/ssh/ssh_host_ed25519_key").exists());
 
-    // A link leads to a place that somebody else reads.
+    // A symlink leads to a place that others can read.
     let linked = made("linked");
     let elsewhere = made("elsewhere");
     std::fs::remove_dir(linked.join("etc/ssh")).expect("removed");
@@ -359,7 +359,7 @@ fn a_host_whose_name_is_no_label_is_added_under_the_one_derived_from_it() {
     assert_eq!((&json["host"], &json["configuration"]), (&json!("plain-1"), &json!("Plain.1")));
     assert!(add("plain", &["--configuration", "plain", "--json"]).exits(0).json().get("configuration").is_none());
 
-    // What is taken, and what is no name.
+    // A name that is taken, and invalid names.
     add("MY-HOST", &[]).exits(2).says("is my-host, and there is such a host").says("`--configuration MY-HOST`");
     add("MyHost", &[]).exits(2).says("the host myhost is there already");
     add("db-2", &["--configuration", "DB_1"]).exits(2).says("DB_1 is also what the host db is called");
@@ -372,7 +372,7 @@ fn a_host_whose_name_is_no_label_is_added_under_the_one_derived_from_it() {
     }
     sandbox.sealift(&["host", "add", "--generate", "--", "-oProxyCommand=x"]).exits(2).says("not a host name");
 
-    // Either name selects it, and files have the one here.
+    // Either name selects it, and files use the fleet's name.
     let seal =
         |hosts| sandbox.sealift(&["seal", "own", "--hosts", hosts, "--per-host", "--generate", "hex", "--replace"]);
     seal("DB_2").exits(2).says("--hosts: there is no host DB_2").says("did you mean db?");
@@ -400,7 +400,7 @@ fn a_host_whose_name_is_no_label_is_added_under_the_one_derived_from_it() {
     sandbox.sealift(&["host", "rm", "DB_1", "--yes"]).exits(0).says("removed db");
     assert!(!sandbox.read("recipients.toml").contains("DB_1"));
 
-    // The files of a new machine have the name of the flake, and a host name without a domain.
+    // The files of a new machine use the flake's name, with a host name without the domain.
     std::fs::create_dir(sandbox.fleet().join("home")).expect("a folder");
     let run = sandbox.sealift(&["host", "add", "new.example.org", "--generate"]).exits(0);
     run.says("wrote hosts/new.example.org/default.nix, home/new.example.org.nix");

@@ -1,12 +1,12 @@
-//! Plugins: a real one, speaking the age-plugin protocol, through our binary and through stock age. It runs only where
-//! the user's configuration lists it.
+//! Plugins: a real program speaking the age-plugin protocol, used by our binary and by stock age. It runs only if the
+//! user's configuration lists it.
 
 use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{Run, Sandbox, not_run};
 
-/// A plugin for tests. It hides nothing: its "recipient" is its key. What it shows is the protocol, and, under the names of
-/// three real plugins, how each of them makes a key.
+/// A plugin for tests. It protects nothing: its "recipient" is its key. It implements the protocol and, under the names
+/// of three real plugins, the way each of them makes a key.
 pub const PLUGIN: &str = r##"#!/usr/bin/python3
 # Read for this in November 2026: age-plugin-yubikey (36290c7: src/main.rs, builder.rs, util.rs, i18n), age-plugin-tpm (1799512:
 # cmd/age-plugin-tpm/main.go, README.md), age-plugin-fido2-hmac (e900059: cmd/…/main.go, pkg/plugin/cli.go, README.md). Options,
@@ -228,7 +228,7 @@ elif sys.argv[1:] == ["--age-plugin=identity-v1"]:
     send(["done"])
 "##;
 
-/// A fleet whose second admin has the plugin's key, and where the plugin is; `None` where it cannot run.
+/// A fleet whose second admin has the plugin's key, and the plugin's folder; `None` if it cannot run.
 fn fleet() -> Option<(Sandbox, String)> {
     if !std::path::Path::new("/usr/bin/python3").exists() {
         not_run("plugins", "there is no /usr/bin/python3 for the test's plugin");
@@ -330,7 +330,7 @@ fn a_plugin_that_misbehaves_is_a_clear_failure() {
     let failed = run(&sandbox, &path, &[("TEST_PLUGIN", "fail")], &show, "").exits(5).says("the token is unplugged");
     assert!(!failed.stderr.contains('\u{1b}'), "{}", failed.stderr);
     run(&sandbox, &path, &[("TEST_PLUGIN", "wrong")], &show, "").exits(8);
-    // It asks for a PIN: nobody is there, a script gives it, a script gives a wrong one.
+    // It asks for a PIN: nobody can be asked, a script provides it, a script provides a wrong one.
     run(&sandbox, &path, &[("TEST_PLUGIN", "ask")], &show, "").exits(5);
     let with = |pin: &str| {
         let script = format!(
@@ -366,7 +366,7 @@ fn a_plugin_that_hangs_can_be_interrupted() {
     ]);
     command.env("PATH", &path).env("TEST_PLUGIN", "hang");
     let run = sandbox.run(command, b"");
-    // `timeout` answers 124 for what it had to interrupt, however that ended.
+    // `timeout` exits with 124 if it had to interrupt, whatever the program's exit code.
     assert_eq!(run.code, 124, "{}", run.stderr);
     assert!(run.stderr.contains("interrupted"), "{}", run.stderr);
 }

@@ -1,16 +1,16 @@
-//! The blocks of the README and of the guides do what they say: each that is marked `<!-- test -->` is run, in order, in one
-//! empty home for each document, and what it shows must come in that order. `…` in a shown line stands for anything, a line of
-//! it for any lines. A block marked `<!-- test: root -->` mounts, and runs only where mounts are private.
+//! The examples in README and guides work: each block marked `<!-- test -->` is run, in order, in one empty home per
+//! document, and its output must match in that order. `…` in a shown line stands for any text, a line of only `…` for
+//! any lines. A block marked `<!-- test: root -->` mounts, and runs only if mounts are private.
 
 use crate::harness::{Sandbox, not_run};
 
-/// A command as it is typed, and the lines that are shown under it.
+/// A command as typed, and the output shown below it.
 struct Typed {
     command: String,
     shown: Vec<String>,
 }
 
-/// The marked blocks of a document: whether it needs root, and its commands.
+/// The marked blocks of a document: whether each needs root, and its commands.
 fn blocks(text: &str) -> Vec<(bool, Vec<Typed>)> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
@@ -34,7 +34,7 @@ fn blocks(text: &str) -> Vec<(bool, Vec<Typed>)> {
     blocks
 }
 
-/// Whether a printed line is what a shown one says.
+/// Whether a printed line matches a shown one.
 fn fits(shown: &str, printed: &str) -> bool {
     match shown.split_once('…') {
         None => shown == printed,
@@ -42,7 +42,7 @@ fn fits(shown: &str, printed: &str) -> bool {
     }
 }
 
-/// Whether the printed lines are the shown ones.
+/// Whether the printed lines match the shown ones.
 fn all_fit(shown: &[String], printed: &[&str]) -> bool {
     match shown.split_first() {
         None => printed.is_empty(),
@@ -68,7 +68,7 @@ fn the_way_out_of_a_lost_laptop_does_what_it_shows() {
     does_what_it_shows("lost laptop", include_str!("../docs/lost-laptop.md"), 6);
 }
 
-/// Runs the marked blocks of a document, of which there are so many.
+/// Runs the marked blocks of a document, and checks their number.
 fn does_what_it_shows(name: &str, text: &str, count: usize) {
     let blocks = blocks(text);
     assert_eq!(blocks.len(), count, "the marks are found");
@@ -85,7 +85,7 @@ fn does_what_it_shows(name: &str, text: &str, count: usize) {
             continue;
         }
         for one in typed {
-            // Data and talk in the order in which a terminal shows them; then a line that no program prints.
+            // Both streams in the order that a terminal shows; then a separator line that no program prints.
             script += &format!("{{ {}; }} 2>&1\nprintf '\\036%d\\n' $?\n", one.command);
             all.push(one);
         }
@@ -114,7 +114,7 @@ fn does_what_it_shows(name: &str, text: &str, count: usize) {
     for (typed, (printed, code)) in all.iter().zip(&parts) {
         let seen = format!("$ {}\n{}\nexit {}", typed.command, printed.join("\n"), code.unwrap_or("?"));
         assert_eq!(*code, Some("0"), "{seen}");
-        // A command with nothing under it may say what it likes.
+        // A command without shown output may print anything.
         assert!(typed.shown.is_empty() || all_fit(&typed.shown, printed), "{seen}");
     }
 }

@@ -1,4 +1,4 @@
-//! rekey and host: policy and files in one step, or neither; unchanged files byte-identical.
+//! rekey and host: policy and files change together or not at all; unchanged files stay byte-identical.
 
 use std::collections::BTreeMap;
 
@@ -35,11 +35,11 @@ fn an_added_host_reads_what_the_policy_gives_it_and_nothing_else_changes() {
     assert_eq!(sandbox.show("runner", "new"), runner.as_bytes());
     sandbox.sealift(&["show", "db-only", "--identity", &sandbox.key("new")]).exits(5);
     sandbox.sealift(&["check"]).exits(0);
-    // A rekey changes who reads a value, never which value it is.
+    // A rekey changes who reads a value, never the value itself.
     sandbox.sealift(&["list"]).exits(0).prints("everywhere  sealed  1");
 }
 
-/// Forty hosts and a hundred secrets have to fit on a screen: what is the same is said once.
+/// Forty hosts and a hundred secrets must fit on a screen: identical changes are listed once.
 #[test]
 fn files_with_the_same_change_are_named_together() {
     let sandbox = Sandbox::with_fleet(&["web", "db"]);
@@ -58,14 +58,14 @@ fn files_with_the_same_change_are_named_together() {
     assert_eq!(lines[2], "error: db should read and cannot: a, b, c, d (4 files)");
     assert!(lines[3].starts_with("  help: if that is intended: `sealift rekey`"), "{lines:#?}");
     assert_eq!(lines.iter().filter(|line| line.contains("should read")).count(), 1, "{lines:#?}");
-    // For a program each file stays by itself.
+    // The JSON output lists each file separately.
     let json = sandbox.sealift(&["check", "--json"]).exits(3).json();
     let of = |rule: &str| json["findings"].as_array().unwrap().iter().filter(|one| one["rule"] == rule).count();
     assert_eq!((of("missing-reader"), of("extra-reader")), (4, 1));
     let json = sandbox.sealift(&["rekey", "--dry-run", "--json"]).exits(0).json();
     assert_eq!(json["changed"].as_array().unwrap().len(), 4);
     assert_eq!(json["changed"][0]["gains"], serde_json::json!(["db"]));
-    // What nobody was asked for is refused in as few words.
+    // An unrequested change is refused in as few words.
     let run = rekey(&sandbox, &["--yes"]).exits(1);
     run.says("web would lose access to d");
     let run =
@@ -153,27 +153,27 @@ fn a_removed_host_is_named_until_its_values_are_rotated() {
         .sealift(&["check"])
         .exits(3)
         .prints("the removed host web still knows these values: made, of-runner, shared (3 files)");
-    // A name that no host has any more is not taken for a slip of the pen.
+    // A name that no host has any more is not taken for a typo.
     for verb in [&["host", "rm", "web"][..], &["manifest", "web"], &["status", "web"]] {
         let run = sandbox.sealift(verb).exits(2);
         run.says("web was removed from recipients.toml").says("`sealift who --host web`");
     }
     sandbox.sealift(&["host", "rm", "bd"]).exits(2).says("there is no host bd").says("did you mean db?");
     sandbox.sealift(&["status", "mail"]).exits(2).says("`sealift host add mail --ssh USER@ADDRESS` adds one");
-    // The key cannot come back.
+    // The key cannot be added again.
     let key = std::fs::read_to_string(sandbox.key("web.pub")).expect("a key");
     sandbox
         .sealift(&["host", "add", "web2", "--key", key.trim(), "--identity", &sandbox.key("jay")])
         .exits(2)
         .says("error: retired.web: this key is also the key of host web2")
         .says("retired host web was removed, and may still have it: give host web2 another key");
-    // Made values by themselves, the others need somebody.
+    // Generated values are rotated, the others need a user.
     sandbox
         .sealift(&["rotate", "--exposed-to", "web"])
         .exits(4)
         .prints("made: version 2")
         .says("what is there stays: of-runner, shared (2 files)");
-    // Nothing to deploy.
+    // There is nothing to deploy.
     let run = sandbox.sealift(&["rotate", "shared"]).exits(1).says("0 rotated, 1 left");
     assert!(!run.stderr.contains("deploy"), "{}", run.stderr);
     for name in ["shared", "of-runner"] {
@@ -193,7 +193,7 @@ fn a_host_gets_another_key() {
     sandbox.sealift(&["host", "rekey", "web", "--key", &key, "--identity", &sandbox.key("jay")]).exits(0);
     assert_eq!(sandbox.show("a", "web-new"), value.as_bytes());
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("web")]).exits(5);
-    // The machine is still there; anyone who has its previous key may be another.
+    // The machine still exists, but its previous key may be in other hands.
     sandbox.sealift(&["check"]).exits(0).prints("knows this value: an old key of web");
     sandbox.sealift(&["check", "--strict"]).exits(3);
 }
@@ -224,7 +224,7 @@ fn a_host_that_joins_gets_values_of_its_own() {
         .says("each host has a value of its own: wg/new, wg/web");
 }
 
-/// Declares a secret, without a value.
+/// Declares a secret without a value.
 fn declare(sandbox: &Sandbox, name: &str, hosts: &str) {
     sandbox.write(
         "recipients.toml",
@@ -232,7 +232,7 @@ fn declare(sandbox: &Sandbox, name: &str, hosts: &str) {
     );
 }
 
-/// A file that stock age seals to these keys, made by `ssh_key` and `age_key`; its value.
+/// Seals a file with stock age to these keys, made by `ssh_key` and `age_key`; returns the value.
 fn by_age(sandbox: &Sandbox, path: &str, keys: &[&str]) -> String {
     let value = sandbox.value(path);
     let plain = sandbox.path("plain");
@@ -258,7 +258,7 @@ fn commit(sandbox: &Sandbox) {
     sandbox.tool("git", &["commit", "-q", "--allow-empty", "-m", "a change"]);
 }
 
-/// `rekey` with the admin's key.
+/// Runs `rekey` with the admin's key.
 fn rekey(sandbox: &Sandbox, more: &[&str]) -> Run {
     sandbox.sealift(&[&["rekey", "--identity", &sandbox.key("jay")], more].concat())
 }
@@ -289,7 +289,7 @@ fn files_of_other_tools_get_a_seal_by_name() {
 
 #[test]
 fn the_value_of_another_secret_is_not_given_to_a_stranger() {
-    // Where git has the file of b, and what it is called there.
+    // Where git has b's file, with its name in the error.
     let places: [(&str, &str); 10] = [
         ("a commit", "git add -A; git commit -q -m b; rm secrets/b.age; git add -A; git commit -q -m gone"),
         (
@@ -364,7 +364,7 @@ fn where_the_history_is_cut_nothing_is_adopted() {
     declare(&sandbox, "a", "\"web\"");
     by_age(&sandbox, "secrets/a.age", &["jay", "web"]);
     commit(&sandbox);
-    // A partial clone lacks the first.
+    // A partial clone lacks the first version.
     for text in ["x", "y"] {
         sandbox.write("note", text);
         commit(&sandbox);
@@ -442,14 +442,14 @@ fn nobody_loses_access_unasked() {
     for more in [&[][..], &["--yes"], &["--all", "--yes"]] {
         rekey(&sandbox, more).exits(1).says("db would lose access to a").says("--remove db");
     }
-    // Whoever names somebody who loses nothing is told so, and nobody else loses anything.
+    // Naming someone who would lose nothing is an error, and nobody else loses access.
     for more in [&[][..], &["--remove", "db"], &["--yes"], &["--dry-run"]] {
         let run = rekey(&sandbox, &[&["--remove", "web"], more].concat()).exits(2);
         run.says("web would lose no access: recipients.toml gives it a").says("those who would: db");
     }
     rekey(&sandbox, &["--remove", "wbe"]).exits(2).says("no reader of these files is called that");
     assert_eq!(files(&sandbox), before);
-    // Neither by way of a verb that is about another reader, nor by a new name.
+    // Neither through a verb about another reader, nor through a new name.
     let key = sandbox.ssh_key("new");
     let jay = sandbox.key("jay");
     let wider = text
@@ -469,7 +469,7 @@ fn nobody_loses_access_unasked() {
     sandbox.sealift(&["mv", "a", "b", "--identity", &jay]).exits(1).says("db would lose access to a");
     sandbox.write("recipients.toml", &text);
     assert_eq!(files(&sandbox), before);
-    // A host that is nowhere any more has a name all the same, by the last commit.
+    // A removed host is still named, from the last commit.
     let gone = text.split("[hosts.db]").next().expect("a start").to_owned() + "\n[secrets.a]\nhosts = [\"web\"]\n";
     sandbox.write("recipients.toml", gone);
     rekey(&sandbox, &[]).exits(1).says("db (a key of an earlier recipients.toml) would lose access to a");
@@ -513,7 +513,7 @@ fn a_new_value_for_other_readers_says_so() {
     assert_eq!(run.json()["rotated"][0]["loses"].to_string(), "[\"web\"]");
     assert_eq!(run.json()["rotated"][0]["gains"].to_string(), "[\"db\"]");
     run.says("web could read the value before, and cannot read this one").says("db gains access");
-    // Of several files with the same change it is said once.
+    // The same change of several files is listed once.
     for name in ["b", "c"] {
         sandbox.sealift(&["seal", name, "--hosts", "web", "--generate", "password"]).exits(0);
     }
@@ -560,7 +560,7 @@ fn nobody_gains_access_by_the_way() {
         run.says("if that is intended: `sealift rekey a` first");
         assert_eq!(files(&sandbox), before, "{verb:?}");
     }
-    // A person is asked, and what came of it is in the answer.
+    // A user is asked, and the result is in the output.
     let script = |answer: &str| {
         format!("spawn $env(S) mv a aa --json -i {jay}\nsays \"give access to evil? \"\nsend \"{answer}\\r\"\nends\n")
     };
@@ -591,7 +591,7 @@ fn one_more_key_of_a_reader_is_told_as_one() {
     assert_eq!(who["files"][0]["now"][1], "web");
     assert_eq!(who["files"][0]["keys"]["web"].as_array().expect("keys").len(), 2);
     sandbox.sealift(&["who", "a"]).exits(0).prints("reads web  by 2 keys: ").prints(&evil[..20]);
-    // A file without a seal tells the SSH key that it has.
+    // A file without a seal still shows its SSH key.
     declare(&sandbox, "c", "\"web\"");
     by_age(&sandbox, "secrets/c.age", &["jay", "web"]);
     sandbox.sealift(&["check"]).exits(3).prints(&format!("jay (admin), {more} have or gain access"));

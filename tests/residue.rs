@@ -1,5 +1,5 @@
-//! What is left of a value in memory when a verb ends: gdb stops it at its last system call and writes its image. Whoever gets
-//! a core file, a swapped page or the memory of the next process reads no more than that.
+//! What is left of a value in memory when a verb ends: gdb stops it at its last system call and dumps its memory. A core
+//! file, a swapped page or reused memory can reveal no more than that.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,13 +9,13 @@ use crate::harness::{Sandbox, not_run};
 use crate::install::{Machine, entry};
 
 const SEALIFT: &str = env!("CARGO_BIN_EXE_sealift");
-/// How long a value is.
+/// The length of a value.
 const LENGTH: usize = 1024;
-/// The longest run that may be left: the last copy was made by way of four registers, of up to 64 bytes each, and what is in
-/// registers is in the image. Half of a copy is a fault.
+/// The longest run of bytes that may be left: the last copy went through four registers of up to 64 bytes each, and
+/// registers are part of the dump. Half of a copy is a fault.
 const BOUND: usize = 256;
 
-/// A value that is nowhere else: the box's canary, and random letters.
+/// A unique value: the sandbox's canary, and random characters.
 fn value(sandbox: &Sandbox) -> String {
     let mut random = vec![0; LENGTH];
     std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").expect("there"), &mut random).expect("read");
@@ -24,8 +24,7 @@ fn value(sandbox: &Sandbox) -> String {
     value.get(..LENGTH).expect("long enough").to_owned()
 }
 
-/// Runs a command to its end, which must be a good one, and keeps the image of its memory as it was then; none, and a note,
-/// where gdb may not look.
+/// Runs a command, which must succeed, and dumps its memory at its end; `None`, with a note, if gdb may not trace it.
 fn image(sandbox: &Sandbox, command: &Command, input: &str, shown: &Path) -> Option<Vec<u8>> {
     let mut gdb = sandbox.command("gdb");
     for (name, value) in command.get_envs() {
@@ -37,7 +36,7 @@ fn image(sandbox: &Sandbox, command: &Command, input: &str, shown: &Path) -> Opt
     image_of(sandbox, gdb, &words, input, shown)
 }
 
-/// The same with these arguments, under this gdb.
+/// Like `image`, with these arguments and this gdb command.
 fn image_of(sandbox: &Sandbox, mut gdb: Command, words: &[&str], input: &str, shown: &Path) -> Option<Vec<u8>> {
     let place = sandbox.path("residue");
     std::fs::create_dir_all(&place).expect("a folder");
@@ -59,26 +58,26 @@ fn image_of(sandbox: &Sandbox, mut gdb: Command, words: &[&str], input: &str, sh
         return None;
     };
     std::fs::remove_dir_all(&place).expect("removed");
-    // What fails at its first step leaves nothing either.
+    // A failed run would leave nothing either.
     let run = run.prints("\nit ends with 0.\n");
-    // The search works: it finds what is in memory for certain, a variable of the environment.
+    // Check that the search works: an environment variable is certainly in memory.
     assert!(longest_run(&bytes, mark.as_bytes()) >= 512, "{}", run.stderr);
     Some(bytes)
 }
 
-/// A page that was never touched.
+/// An untouched page.
 const ZERO: [u8; 4096] = [0; 4096];
 
-/// The longest run of the value's bytes that is found anywhere in the image.
+/// The longest run of the value's bytes in the dump.
 fn longest_run(image: &[u8], value: &[u8]) -> usize {
-    // A run of 32 or more holds one of these pieces whole; two of its bytes are looked at first, for speed.
+    // A run of 32 or more contains one of these pieces; its first two bytes are compared first, for speed.
     let pieces: Vec<usize> = (0..value.len() - 16).step_by(16).collect();
     let mut begins = vec![false; 1 << 16];
     let pair = |bytes: &[u8]| usize::from(bytes[0]) << 8 | usize::from(bytes[1]);
     pieces.iter().for_each(|start| begins[pair(&value[*start..])] = true);
     let mut longest = 0;
     for page in (0..image.len() - 16).step_by(4096) {
-        // Most of it was never touched.
+        // Most pages were never touched.
         if image[page..(page + 4096).min(image.len())] == ZERO[..4096.min(image.len() - page)] {
             continue;
         }
@@ -97,7 +96,7 @@ fn longest_run(image: &[u8], value: &[u8]) -> usize {
     longest
 }
 
-/// Runs a verb of the program, and holds what is left of these values against the bound. What it printed.
+/// Runs a verb and checks what is left of these values against the bound; returns its output.
 #[track_caller]
 fn leaves_nothing(sandbox: &Sandbox, command: &Command, input: &str, values: &[&str]) -> Option<Vec<u8>> {
     let shown = sandbox.path("shown");
@@ -115,7 +114,7 @@ fn leaves_nothing(sandbox: &Sandbox, command: &Command, input: &str, values: &[&
     Some(std::fs::read(shown).expect("what it printed"))
 }
 
-/// The program under test in the box.
+/// The program under test in the sandbox.
 fn sealift(sandbox: &Sandbox, arguments: &[&str]) -> Command {
     let mut command = sandbox.command(SEALIFT);
     command.args(arguments);
@@ -136,14 +135,14 @@ fn no_run_of_a_value_stays_in_memory_when_it_is_sealed_shown_and_sealed_anew() {
     sandbox.allow(&plain);
     std::fs::write(&plain, &first).expect("written");
     run(&["seal", "b", "--hosts", "web", "--from-file", plain.to_str().expect("UTF-8"), "--shred"], "", &[&first]);
-    // A reader more: what the file holds is re-encrypted.
+    // One more reader: the file is re-encrypted.
     let policy = sandbox.read("recipients.toml").replacen("hosts = [\"web\"]", "hosts = [\"web\", \"db\"]", 1);
     sandbox.write("recipients.toml", policy);
     run(&["rekey", "-i", &jay], "", &[&first]);
     assert_eq!(sandbox.show("a", "db"), first.as_bytes());
     run(&["rotate", "a", "--stdin"], &second, &[&second]);
     assert_eq!(sandbox.show("a", "db"), second.as_bytes());
-    // One that makes its value itself.
+    // A generated value.
     run(&["seal", "made", "--hosts", "web", "--generate", "hex", "--length", "512"], "", &[]);
     let made = String::from_utf8(sandbox.show("made", "web")).expect("text");
     let policy = sandbox.read("recipients.toml");
@@ -205,7 +204,7 @@ fn no_run_of_a_value_stays_in_memory_when_it_is_imported() {
     sandbox.write("secrets/secrets.nix", format!("let kim = \"{key}\"; in {{ \"x.age\".publicKeys = [ kim ]; }}\n"));
     sandbox.tool("age", &["-r", &key, "-o", "secrets/x.age", plain.to_str().expect("UTF-8")]);
     sandbox.tool("git", &["add", "-A"]);
-    // With --adopt it is opened, and re-encrypted with a seal.
+    // With --adopt it is decrypted, and re-encrypted with a seal.
     let import = ["import", "agenix", "--admin", "kim", "--adopt", "--yes", "--identity", &sandbox.key("kim")];
     if leaves_nothing(&sandbox, &sealift(&sandbox, &import), "", &[&value]).is_some() {
         assert_eq!(sandbox.show("x", "kim"), value.as_bytes());
@@ -222,7 +221,7 @@ fn no_run_of_a_value_stays_in_memory_when_it_is_installed() {
     let manifest = machine.manifest(|manifest| entry(manifest, "a")["shape"] = serde_json::json!("token"));
     let key = sandbox.key("web");
     let install = ["install", &manifest, "--root", machine.root.shown(), "--identity", &key];
-    // The second time what is live is compared too.
+    // The second time, it is also compared with the live one.
     for _ in 0..2 {
         let Some(_) = leaves_nothing(sandbox, &sealift(sandbox, &install), "", &[&value]) else { return };
         assert_eq!(machine.delivered("a"), Some(value.clone()));
@@ -238,7 +237,7 @@ fn no_run_of_a_key_stays_in_memory_when_it_is_made_and_put_in_place() {
     let Some(made) = image(&sandbox, &add, "", &shown) else { return };
     let key = String::from_utf8(sandbox.show("host-keys/box", "jay")).expect("text");
     let text: String = key.lines().filter(|line| !line.starts_with("---")).collect::<Vec<_>>().join("\n");
-    // Its first lines are the same in all keys, and its public half is public.
+    // The first lines are the same in all keys, and the public half is not secret.
     let private = text.get(text.len() - 200..).expect("a key");
     assert!(longest_run(&made, private.as_bytes()) <= 64, "{} bytes", longest_run(&made, private.as_bytes()));
     let root = sandbox.path("mnt");

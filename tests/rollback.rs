@@ -2,7 +2,7 @@
 
 use crate::harness::machine::{Machine, cannot_deploy};
 
-/// Three generations: `token` has a value of its own in each.
+/// Three generations, with a different value of `token` in each.
 fn three() -> Machine {
     let machine = Machine::running("{ }");
     for (value, motd) in [("second", "2"), ("third", "3")] {
@@ -117,7 +117,7 @@ fn nix_generations_tell_what_each_would_do() {
         .prints("generation  made ")
         .prints("brings back older values of token")
         .prints("current; running");
-    // Another host key: what was sealed to the previous one does not open any more.
+    // With another host key, secrets sealed to the previous one no longer open.
     std::fs::copy(machine.sandbox.path("keys/db.pub"), machine.root.join("etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
     let report = machine.on("generations", &["--json"]).exits(0).json();
     assert_eq!(report["generations"][0]["cannot_open"], serde_json::json!(["token"]));
@@ -135,12 +135,12 @@ fn nix_a_value_that_was_rotated_away_does_not_come_back_in_silence() {
     let key = machine.sandbox.key("jay");
     machine.sandbox.sealift(&["host", "rm", "db", "--yes", "-i", &key]).exits(0);
     machine.seal("token", "second");
-    // A deploy that goes back has it again.
+    // A deploy that is rolled back restores it.
     machine.fail("test 4");
     let run = machine.deploy(&[]).exits(6);
     run.says("token is at version 1 again, not at 2; known to db, removed since");
     machine.deploy(&[]).exits(0);
-    // And so has a rollback, which says so before.
+    // And so does a rollback, which says so beforehand.
     let run = machine.on("rollback", &[]).exits(0);
     run.says("! token (version 2 → version 1: an older version comes back; known to db, removed since)");
 }
@@ -151,7 +151,7 @@ fn nix_a_rollback_can_leave_the_newest_values_where_they_fit() {
         return;
     }
     let machine = three();
-    // `token` is at its third value; `other` has another shape than in the generation before.
+    // `token` has its third value; `other` has another shape than in the previous generation.
     let other = machine.sandbox.value("other");
     machine.sandbox.sealift_with(&["seal", "other", "--hosts", "web", "--stdin"], other.as_bytes()).exits(0);
     machine.deploy(&[]).exits(0);
@@ -165,7 +165,7 @@ fn nix_a_rollback_can_leave_the_newest_values_where_they_fit() {
     let run = machine.on("rollback", &["--to", "4", "--keep-values"]).exits(0);
     assert!(!run.stderr.contains("other stays"), "{}", run.stderr);
     assert_eq!(machine.secret("other"), Some(other));
-    // Each boot has what its system carries.
+    // Each boot delivers what its system carries.
     machine.on("rollback", &["--to", "2", "--keep-values"]).exits(0);
     machine.boot();
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));

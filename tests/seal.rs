@@ -93,7 +93,7 @@ fn ctrl_c_ends_a_seal_that_waits_for_its_input() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let before = sandbox.read("recipients.toml");
     for signal in ["INT", "TERM"] {
-        // A fifo with a writer that writes nothing.
+        // A FIFO with a writer that writes nothing.
         let script = format!(
             "mkfifo {signal}; exec 9<>{signal}; exec timeout --preserve-status -s {signal} 1 \"$S\" seal a --hosts web --stdin <&9"
         );
@@ -152,7 +152,7 @@ fn init_makes_the_fleet_that_is_named_and_offers_hosts_alone() {
     let mut init = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
     init.arg("init").env("SEALIFT_FLEET", sandbox.fleet()).current_dir(sandbox.path("home"));
     let run = sandbox.run(init, b"").exits(0).says("host add web ");
-    // A name that is none is named, and never stands in a command to be pasted.
+    // An invalid name is reported, and never appears in a suggested command.
     let run = run.says("a;b is configured here, and is not a configuration name");
     let mut commands = run.stderr.lines().filter(|line| line.starts_with("next:"));
     assert!(commands.all(|line| !line.contains("marker") && !line.contains("a;b")), "{}", run.stderr);
@@ -223,7 +223,7 @@ fn a_value_that_is_there_is_replaced_only_if_somebody_says_so() {
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
     seal(&["a", "--stdin", "--replace"]).exits(0).says("sealed a (version 2)");
     assert_eq!(sandbox.show("a", "jay"), other.as_bytes());
-    // Whatever lies there: a file that no secret asks for, or one that cannot be opened.
+    // Any existing file: one that belongs to no secret, or one that cannot be opened.
     sandbox.write("recipients.toml", sandbox.read("recipients.toml").split("[secrets").next().expect("a start"));
     seal(&["a", "--hosts", "web", "--stdin"]).exits(2).says("a exists (version 2");
     sandbox.write("secrets/a.age", "<<<<<<< ours\n");

@@ -1,4 +1,4 @@
-//! What a verb changes is in git's index afterwards, with the policy that it follows, and that is said once.
+//! Everything that a verb changes is staged with the policy that it follows, and this is reported once.
 
 use std::os::unix::fs::symlink;
 
@@ -6,7 +6,7 @@ use sealift::adapters::git::Git;
 
 use crate::harness::{Run, Sandbox};
 
-/// Asserts that all that differs from the last commit is staged, and that the run says so once; then commits it.
+/// Asserts that all changes since the last commit are staged, and that the run says so once; then commits them.
 #[track_caller]
 fn is_staged(sandbox: &Sandbox, run: &Run) {
     let status = String::from_utf8(sandbox.tool("git", &["status", "--porcelain"])).expect("UTF-8");
@@ -29,7 +29,7 @@ fn every_verb_stages_what_it_changed() {
         is_staged(&sandbox, &run);
     };
     run(&["seal", "a", "--hosts", "*", "--stdin"], &first);
-    // The files are there, and only differ: that is staged too.
+    // The files exist and only differ: that is staged too.
     run(&["seal", "a", "--replace", "--stdin"], &second);
     run(&["rotate", "a", "--stdin"], &first);
     run(&["identity", "new", "--admin", "spare", "--plain", "--file", "../spare.key"], "");
@@ -39,7 +39,7 @@ fn every_verb_stages_what_it_changed() {
     run(&["mv", "a", "b", "-i", &jay], "");
     run(&["host", "rm", "db", "--yes", "-i", &jay], "");
     run(&["rm", "b", "--yes"], "");
-    // What changes nothing stages nothing, and says nothing of it.
+    // If nothing changes, nothing is staged or reported.
     let idle = sandbox.sealift(&["rekey", "-i", &jay]).exits(0);
     assert!(!idle.stderr.contains("staged"), "{}", idle.stderr);
 }
@@ -59,7 +59,7 @@ fn quiet_verbs_say_what_was_asked_for_and_no_more() {
     silent(&["host", "add", "db", "--key", &db, "-i", &jay]);
     silent(&["mv", "a", "b", "-i", &jay]);
     silent(&["rekey", "-i", &jay]);
-    // What was asked for is printed.
+    // Requested output is printed.
     assert_eq!(sandbox.sealift(&["show", "b", "-q", "-i", &jay]).exits(0).text(), value);
     assert!(sandbox.sealift(&["list", "-q"]).exits(0).text().contains("sealed"));
 }
@@ -69,7 +69,7 @@ fn files_and_the_policy_that_they_follow_are_staged_together() {
     let sandbox = Sandbox::with_fleet(&["web", "db"]);
     sandbox.seal("a", &["--hosts", "web"]);
     sandbox.tool("git", &["commit", "-q", "-m", "sealed"]);
-    // Edited by hand, and not staged: a commit of the re-encrypted file alone would not fit its policy.
+    // Edited by hand and not staged: a commit of only the re-encrypted file would not match its policy.
     let policy = sandbox.read("recipients.toml").replace("hosts = [\"web\"]", "hosts = [\"web\", \"db\"]");
     sandbox.write("recipients.toml", &policy);
     sandbox.write("notes.txt", "mine");
@@ -77,7 +77,7 @@ fn files_and_the_policy_that_they_follow_are_staged_together() {
     let staged = String::from_utf8(sandbox.tool("git", &["diff", "--cached", "--name-only"])).expect("UTF-8");
     assert_eq!(staged, "recipients.toml\nsecrets/a.age\n", "{}", run.stderr);
     assert_eq!(sandbox.tool("git", &["show", ":recipients.toml"]), policy.as_bytes());
-    // The index has the bytes that were sealed, whatever attributes ask for.
+    // The index has the sealed bytes, whatever attributes say.
     assert_eq!(
         sandbox.tool("git", &["show", ":secrets/a.age"]),
         std::fs::read(sandbox.fleet().join("secrets/a.age")).unwrap()
@@ -104,12 +104,12 @@ fn a_clone_under_autocrlf_reads_its_policy() {
     let there = clone("clone");
     sandbox.sealift(&["--fleet", &there, "check"]).exits(0);
     assert_eq!(sandbox.sealift(&["show", "a", "--fleet", &there, "-i", "../jay.key"]).exits(0).text(), value);
-    // A fleet of before, whose attributes do not say it: the cause and the way out are named.
+    // An older fleet without the attribute: the error names the cause and the fix.
     sandbox.write(".gitattributes", "secrets/**/*.age binary merge=binary\n");
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "as it was"]);
     let there = clone("before");
     sandbox.sealift(&["--fleet", &there, "check"]).exits(2).says("CRLF").says("core.autocrlf").says("text eol=lf");
-    // `init` adds the line to a fleet that is there, and changes nothing else.
+    // `init` adds the line to an existing fleet, and changes nothing else.
     sandbox.sealift(&["init"]).exits(0).says("wrote .gitattributes");
     assert_eq!(sandbox.read(".gitattributes"), "secrets/**/*.age binary merge=binary\nrecipients.toml text eol=lf\n");
 }
@@ -138,7 +138,7 @@ fn a_fleet_in_a_submodule_below_the_flake_is_told_the_way_out() {
     sandbox.sealift(&["check", "--fleet", &fleet]).exits(0);
 }
 
-/// The objects of the index, by their paths.
+/// The objects in the index, by path.
 fn staged(sandbox: &Sandbox) -> Vec<(String, String)> {
     let listed = String::from_utf8(sandbox.tool("git", &["ls-files", "--stage", "-z"])).expect("UTF-8");
     let entry = |record: &str| {
@@ -157,14 +157,14 @@ fn a_path_leads_to_no_other_file() {
         String::from_utf8(object).expect("UTF-8").trim().to_owned()
     };
     let git = Git::of(&sandbox.fleet()).expect("a repository");
-    // As a list of lines, each would name the key.
+    // In a list of lines, each name would select the key.
     for name in [format!("\"{key}\""), format!("x\n{key}"), format!("\"{}\"/own", key.replace('/', "\\057"))] {
         sandbox.write(&name, "own");
         git.stage(&[sandbox.fleet().join(&name)]).expect("staged");
         let (_, object) = staged(&sandbox).into_iter().find(|(path, _)| *path == name).expect("it is staged");
         assert_eq!(object, of(&name), "{name}");
     }
-    // Nor does a link.
+    // Nor does a symlink.
     symlink(&key, sandbox.fleet().join("link")).expect("a link");
     symlink(sandbox.path("keys"), sandbox.fleet().join("folder")).expect("a link");
     let before = staged(&sandbox);
@@ -213,10 +213,10 @@ fn what_lies_in_another_repository_is_not_put_into_this_one() {
         );
     };
     refused();
-    // Not there in this clone.
+    // Missing in this clone.
     sandbox.tool("git", &["submodule", "--quiet", "deinit", "--force", "secrets"]);
     refused();
-    // A repository that this one does not know.
+    // A repository that is not a submodule of this one.
     sandbox.tool("git", &["rm", "-q", "--cached", "secrets"]);
     sandbox.tool("git", &["init", "-q", "secrets"]);
     refused();
@@ -263,7 +263,7 @@ fn what_a_filter_encrypts_does_not_lie_in_git_as_it_is() {
         .says("`git add private.nix`");
     assert!(sandbox.read("private.nix").contains("passwordFile"), "{}", run.stderr);
     assert_eq!(sandbox.tool("git", &["show", ":private.nix"]), before);
-    // All else is there, and what is sealed as it was sealed.
+    // Everything else is staged, and sealed files with the sealed bytes.
     let sealed = std::fs::read(sandbox.fleet().join("secrets/a.age")).expect("a file");
     assert_eq!(sandbox.tool("git", &["show", ":secrets/a.age"]), sealed);
     assert_eq!(sandbox.tool("git", &["show", ":recipients.toml"]), sandbox.read("recipients.toml").as_bytes());
@@ -277,7 +277,7 @@ fn a_filter_is_told_only_where_git_lacks_something() {
     sandbox.write(".gitattributes", "recipients.toml filter=crypt\n");
     let told = "recipients.toml: .gitattributes has it filtered";
     sandbox.sealift(&["seal", "a", "--hosts", "web", "--generate", "password"]).exits(0).says(told);
-    // git takes what is as old as its index for changed.
+    // git considers a file as old as its index to be changed.
     sandbox.tool("touch", &["-d", "2020-01-01", "recipients.toml"]);
     sandbox.tool("git", &["add", "."]);
     let run = sandbox.sealift(&["rotate", "a"]).exits(0);

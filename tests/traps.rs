@@ -1,5 +1,5 @@
-//! git runs no program that its configuration names: every such key is planted, in a repository of one's own and in one of
-//! somebody else, and every verb that does not build is run there. Each planted program leaves a mark.
+//! git runs no program that its configuration names: every such key is planted, in one's own repository and in another
+//! user's, and every verb that does not build is run there. Each planted program leaves a mark.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -9,10 +9,10 @@ use sealift::adapters::git::traps::TRAPS;
 
 use crate::harness::{Run, Sandbox, not_run};
 
-/// Somebody else.
+/// Another user.
 const OTHER: u32 = 12_345;
 
-/// Verbs that ask git for nothing.
+/// Verbs that do not call git.
 const READS: [&[&str]; 7] = [
     &["admin", "list"],
     &["list"],
@@ -23,7 +23,7 @@ const READS: [&[&str]; 7] = [
     &["generations", "web"],
 ];
 
-/// What each key is planted with where a program's path alone would never be reached: `PROGRAM` is the program.
+/// The planted value of keys where a program's path alone would never be used: `PROGRAM` is replaced by the path.
 const VALUES: &[(&str, &str)] = &[
     ("commit.gpgSign", "true"),
     ("diff.guitool", "t"),
@@ -47,7 +47,7 @@ const VALUES: &[(&str, &str)] = &[
     ("alias.*", "!PROGRAM"),
 ];
 
-/// Names for the star of a key, where another than `x` is needed. One has an equals sign, which `-c` would not take.
+/// Names for the star of a key, if other than `x` is needed. One has an equals sign, which `-c` does not accept.
 fn named(key: &str) -> String {
     let name = match key {
         "filter.*.clean" => "c=d.e",
@@ -63,12 +63,12 @@ fn named(key: &str) -> String {
     key.replace('*', name)
 }
 
-/// What of a trapped fleet is taken.
+/// How much of a trapped fleet is accepted.
 enum Taken {
     Whole,
-    /// The fleet is ours; git refuses its repository.
+    /// The fleet is ours, but git refuses its repository.
     Fleet,
-    /// All of it is another's.
+    /// All of it is another user's.
     Not,
 }
 
@@ -82,7 +82,7 @@ impl Trapped {
         let sandbox = Sandbox::with_fleet(&["web"]);
         let trapped = Self { sandbox };
         let sandbox = &trapped.sandbox;
-        // Nobody is there, which is found out at once.
+        // Nobody answers there, which is detected at once.
         let policy = sandbox.read("recipients.toml");
         sandbox.write(
             "recipients.toml",
@@ -113,7 +113,7 @@ impl Trapped {
         sandbox.tool("git", &["commit", "-q", "-m", "all"]);
         trapped.submodule();
         trapped.signed();
-        // What the history has and this clone has not: to be fetched from a promisor.
+        // An object of the history that this clone lacks and would fetch from a promisor.
         sandbox.write("old.txt", "two\n");
         sandbox.tool("git", &["commit", "-q", "-am", "two"]);
         let lost = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD~1:old.txt"])).expect("UTF-8");
@@ -139,11 +139,11 @@ impl Trapped {
             std::fs::copy(trapped.program("core.hooksPath"), hooks.join(hook)).expect("a hook");
         }
         sandbox.tool("git", &["config", "core.hooksPath", hooks.to_str().expect("UTF-8")]);
-        // A file that is included brings keys too.
+        // An included file adds keys too.
         let included = format!("[filter \"inc\"]\n\tclean = {}\n", trapped.program("include.path"));
         std::fs::write(sandbox.path("included"), included).expect("written");
         sandbox.tool("git", &["config", "include.path", sandbox.path("included").to_str().expect("UTF-8")]);
-        // What differs from the index has to be compared.
+        // Files that differ from the index must be compared.
         for name in ["hosts/web/default.nix", "notes.md", "secrets/a.age", "brought.inc"] {
             let text = std::fs::read(sandbox.fleet().join(name)).expect("read");
             std::fs::remove_file(sandbox.fleet().join(name)).expect("removed");
@@ -169,7 +169,7 @@ impl Trapped {
         path.to_str().expect("UTF-8").to_owned()
     }
 
-    /// A repository in this one, with traps of its own.
+    /// Creates a repository in this one, with its own traps.
     fn submodule(&self) {
         let sandbox = &self.sandbox;
         sandbox.tool("git", &["init", "-q", "inner"]);
@@ -185,7 +185,7 @@ impl Trapped {
         sandbox.write("inner/a", "two\n");
     }
 
-    /// A commit that claims a signature.
+    /// Creates a commit that claims to be signed.
     fn signed(&self) {
         let sandbox = &self.sandbox;
         let commit = String::from_utf8(sandbox.tool("git", &["cat-file", "commit", "HEAD"])).expect("UTF-8");
@@ -197,7 +197,6 @@ impl Trapped {
         sandbox.tool("git", &["update-ref", "HEAD", made.trim()]);
     }
 
-    /// The marks that were left.
     fn marks(&self) -> BTreeSet<String> {
         let entries = std::fs::read_dir(self.sandbox.path("marks")).expect("listed");
         entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect()
@@ -217,8 +216,8 @@ impl Trapped {
         run
     }
 
-    /// Runs every verb that does not build. Each ends as it does where nothing is planted, or, where git refuses the
-    /// repository or the fleet is another's, as it does then. `doctor` may find that the repository is somebody else's.
+    /// Runs every verb that does not build. Each must end as without traps, or, if git refuses the repository or the
+    /// fleet is another user's, as it does then. `doctor` is its exit code, since it may report a foreign repository.
     fn every_verb(&self, taken: &Taken, doctor: i32) {
         let key = self.sandbox.key("jay");
         let root = self.sandbox.path("root");
@@ -229,7 +228,7 @@ impl Trapped {
         let public = |name: &str| format!("{}.pub", self.sandbox.key(name));
         let (db, other) = (public("db"), public("other"));
         let rules = ["--rules", "nix/secrets.nix", "--admin", "kim", "--yes"];
-        // The words, and how it ends where the repository is taken and where it is refused.
+        // The arguments, and the exit codes if the repository is accepted and if it is refused.
         let calls: &[(&[&str], i32, i32)] = &[
             (&["install", "--check", manifest], 0, 0),
             (&["check"], 0, 1),
@@ -241,7 +240,7 @@ impl Trapped {
             (&["scan", "--history"], 10, 1),
             (&["scan", "--values", "-i", &key], 10, 1),
             (&["scan", "--write-index", "-i", &key], 0, 1),
-            // The hooks are elsewhere, as git says.
+            // git says that the hooks are elsewhere.
             (&["hook", "install"], 1, 1),
             (&["hook", "remove"], 1, 1),
             (&["init"], 0, 1),
@@ -280,7 +279,7 @@ impl Trapped {
             (&["man"], 0, 0),
             (&["schema"], 0, 0),
         ];
-        // Of each verb there is a help page, and of those below another one of both.
+        // Each verb has a help page, and subverbs have one named after both words.
         let pages = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help")).expect("help pages");
         let pages = pages.map(|page| page.expect("a page").file_name().into_string().expect("UTF-8"));
         let groups = ["admin", "hook", "host", "identity"];
@@ -293,7 +292,7 @@ impl Trapped {
         let verbs: BTreeSet<String> = pages.filter_map(verb).collect();
         let deep = |words: &[&str]| if groups.contains(&words[0]) { 2 } else { 1 };
         let run = calls.iter().map(|(words, ..)| words[..deep(words)].join(" "));
-        // These build; what builds runs what the flake says.
+        // These build, and thus run what the flake says.
         let builds = ["deploy", "plan", "apply"].map(str::to_owned);
         assert_eq!(verbs, run.chain(builds).collect(), "a verb is not run here");
         let mut others = Vec::new();
@@ -381,7 +380,7 @@ fn the_table_has_every_key_of_this_git_that_names_a_program() {
         "annotated",
         "procreceiverefs",
     ];
-    // Switches of messages and colours, a cache, a file, a name; and what only a command of that name reads.
+    // Message and colour settings, a cache, a file, a name; and settings of commands with that name only.
     let harmless = [
         "advice.ignoredHook",
         "advice.submodulesNotUpdated",
@@ -415,7 +414,7 @@ fn the_table_has_every_key_of_this_git_that_names_a_program() {
 fn the_traps_are_real() {
     let trapped = Trapped::new();
     let lost = String::from_utf8(trapped.sandbox.tool("git", &["rev-parse", "HEAD~1:old.txt"])).expect("UTF-8");
-    // A filter that ends at once may end git with it: the others are looked at without.
+    // A filter that exits at once may end git with it: check the others without it.
     let without = "filter.p.process=";
     for arguments in [
         &["status"][..],
@@ -468,7 +467,7 @@ fn a_repository_of_somebody_else_is_refused_as_git_refuses_it() {
         trapped.sealift(verb).exits(1).says("dubious ownership");
     }
     trapped.every_verb(&Taken::Not, 3);
-    // Each part of it counts.
+    // Each part counts.
     for part in ["", ".git"] {
         give(&trapped.sandbox.fleet(), 0);
         chown(trapped.sandbox.fleet().join(part), Some(OTHER), None).expect("given away");
@@ -511,7 +510,7 @@ fn a_fleet_that_somebody_planted_above_is_not_used() {
         command.args(["--", "sealift", "deploy", ""]).env("SEALIFT_COMPLETE", "bash").current_dir(&mine);
         sandbox.run(command, b"").text()
     };
-    // One's own is used, whoever may write beside it.
+    // Our own fleet is used, whoever else may write next to it.
     run(&["list"]).exits(0);
     assert!(offered().contains("web"));
     chown(shared.join("recipients.toml"), Some(OTHER), None).expect("given away");
@@ -527,7 +526,7 @@ fn a_repository_that_somebody_planted_above_is_not_used() {
         return;
     }
     let trapped = Trapped::new();
-    // The fleet is a folder of its own, in a place where everybody may write.
+    // The fleet is a folder of ours in a world-writable place.
     let top = trapped.sandbox.path("shared");
     std::fs::create_dir(&top).expect("a directory");
     std::fs::set_permissions(&top, std::fs::Permissions::from_mode(0o1777)).expect("for everybody");
@@ -537,7 +536,7 @@ fn a_repository_that_somebody_planted_above_is_not_used() {
     std::os::unix::fs::symlink(top.join("fleet"), trapped.sandbox.fleet()).expect("a link");
     trapped.sealift(&["check"]).exits(1).says("dubious ownership");
     trapped.every_verb(&Taken::Fleet, 3);
-    // A broken repository is not passed over for the one above it.
+    // A broken repository is not skipped for the one above it.
     std::fs::create_dir_all(top.join("fleet/.git")).expect("a directory");
     std::fs::write(top.join("fleet/.git/HEAD"), "ref: refs/heads/main\n").expect("written");
     give(&top.join(".git"), 0);

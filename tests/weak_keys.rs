@@ -1,11 +1,11 @@
-//! Keys that everybody can open, that are no keys, or that are written in another way than every program writes them: refused
-//! at every door, with the reason, and nothing ends the program.
+//! Keys that everybody can open, invalid keys, and keys in an unusual encoding: refused everywhere with the reason,
+//! without crashing.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::harness::{Run, Sandbox};
 
-/// An ssh-ed25519 key of this point.
+/// An ssh-ed25519 key with this point.
 fn ed25519(point: [u8; 32]) -> String {
     let wire = [&[0, 0, 0, 11][..], b"ssh-ed25519", &[0, 0, 0, 32], &point].concat();
     format!("ssh-ed25519 {}", BASE64_STANDARD.encode(wire))
@@ -19,7 +19,7 @@ fn point(lowest: u8) -> [u8; 32] {
 const OPEN: &str = "everybody can open what is sealed to this key: it is a point of small order";
 const STRANGE: &str = "this key is not written in its one valid form";
 
-/// What is refused, and why. The age keys are the u of 0, 1, p and p + 2 (a common point, written too large).
+/// Refused keys with the reason. The age keys are the u-coordinates 0, 1, p and p + 2 (a common point, not reduced).
 fn keys() -> Vec<(String, &'static str)> {
     let mut too_large = [0xff; 32];
     (too_large[0], too_large[31]) = (0xef, 0x7f);
@@ -35,7 +35,7 @@ fn keys() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// An age recipient of these bytes, in Bech32 (BIP 173).
+/// An age recipient with these bytes, in Bech32 (BIP 173).
 pub fn age1(bytes: [u8; 32]) -> String {
     const LETTERS: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     let mut words: Vec<u8> = Vec::new();
@@ -118,12 +118,12 @@ fn a_key_that_everybody_can_open_comes_in_by_no_door() {
         sandbox.write("secrets.nix", format!("{{ \"x.age\".publicKeys = [ \"{key}\" ]; }}\n"));
         refused(sandbox.sealift(&["import", "agenix", "--admin", "jay"]), why);
         std::fs::remove_file(sandbox.fleet().join("secrets.nix")).expect("removed");
-        // The readable part of the index names whom it is sealed to.
+        // The plaintext part of the index names its recipients.
         sandbox.write("scan-index.json", index.replace(recipient.as_str().expect("text"), &key));
         sandbox.sealift(&["check"]).exits(8).says("scan-index.json is damaged").says(why);
         sandbox.sealift(&["scan"]).exits(8).says(why);
         sandbox.write("scan-index.json", &index);
-        // And the public half that lies beside the key of the index.
+        // And the public half next to the key of the index.
         let public = sandbox.read("secrets/scan-index-key.pub");
         sandbox.write("secrets/scan-index-key.pub", format!("{key}\n"));
         refused(sandbox.sealift(&["check"]), why);
@@ -143,7 +143,7 @@ fn an_identity_whose_public_half_is_no_key_opens_nothing_and_ends_nothing() {
     let name = bytes.windows(11).position(|window| window == b"ssh-ed25519").expect("its public half");
     let mut open = bytes.clone();
     open[name + 15..name + 47].copy_from_slice(&point(1));
-    // ssh-rsa, and a number that is one zero byte.
+    // ssh-rsa with a number that is a single zero byte.
     let mut short = bytes.clone();
     short.splice(name - 4..name + 47, [&[0, 0, 0, 7][..], b"ssh-rsa", &[0, 0, 0, 1, 0], &[0, 0, 0, 1, 0]].concat());
     let length = u32::try_from(7 + 4 + 5 + 5).expect("short").to_be_bytes();

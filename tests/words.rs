@@ -1,8 +1,8 @@
-//! What people read is plain English in the field's own terms: messages, help pages and documents use none of these words.
+//! User-facing text is plain English with standard terms: messages, help pages and documents use none of these words.
 
 use std::path::Path;
 
-/// Words that have to be looked up, or that sealift used for things that have a usual name.
+/// Words that readers would have to look up, or private names for things that have a usual name.
 const AVOIDED: [(&str, &str); 13] = [
     ("anew", "again"),
     ("former", "previous, old"),
@@ -19,10 +19,10 @@ const AVOIDED: [(&str, &str); 13] = [
     ("thereof", "of it"),
 ];
 
-/// Names of fields and files, and a word that scan looks for: never shown as text of their own.
+/// Names of fields and files, and a word that scan looks for: never shown as separate text.
 const NAMES: [&str; 3] = ["mend", "former", "hint"];
 
-/// The string literals of Rust sources, as written there, tests aside.
+/// The string literals in Rust source, unescaped, without tests.
 pub fn literals(text: &str) -> Vec<String> {
     let mut outside = String::new();
     let mut inside = text;
@@ -48,7 +48,7 @@ pub fn literals(text: &str) -> Vec<String> {
         } else if rest.starts_with("//") {
             after = rest.split_once('\n').map_or("", |(_, next)| next);
         } else if letter == '"' && !['\'', '\\'].contains(&before) {
-            // A character, and no string, stands behind one of these.
+            // After one of these it is a character literal, not a string.
             let mut literal = String::new();
             let mut letters = after.chars();
             while let Some(c) = letters.next().filter(|c| *c != '"') {
@@ -63,10 +63,10 @@ pub fn literals(text: &str) -> Vec<String> {
     found
 }
 
-/// The strings of a Nix file. What they interpolate is code again, with strings of its own.
+/// The strings in a Nix file. Interpolations are code again, with their own strings.
 fn nix_strings(text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    // What is open, from the outside in, by how it ends, with its text.
+    // The open constructs, outermost first: the terminator of each, and its text.
     let mut open: Vec<(&str, String)> = Vec::new();
     let mut rest = text;
     while let Some(letter) = rest.chars().next() {
@@ -101,13 +101,12 @@ fn nix_strings(text: &str) -> Vec<String> {
     found
 }
 
-/// A document without what it quotes: code, and names of fields.
+/// A document without quotations: code, and names of fields.
 fn prose(text: &str) -> String {
     let outside_fences = text.split("```").step_by(2).collect::<String>();
     outside_fences.split('`').step_by(2).collect()
 }
 
-/// The avoided words in a text.
 fn avoided(text: &str) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     let words: Vec<String> = text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
     AVOIDED.iter().filter(move |(word, _)| words.iter().any(|other| other == word))
@@ -147,7 +146,7 @@ fn messages_help_and_documents_use_plain_words() {
         let (kind, texts) = match path.extension().and_then(std::ffi::OsStr::to_str) {
             _ if inside.starts_with("nix/tests/") || inside.ends_with("tests.rs") => continue,
             Some("rs") => {
-                // A word alone is text, too; what hangs together by other signs is a path or a name.
+                // A single word is text, too; words joined by other characters are a path or a name.
                 let named = |text: &String| {
                     NAMES.contains(&text.as_str()) || (!text.contains(' ') && text.contains(['-', '_', '/']))
                 };
@@ -156,13 +155,13 @@ fn messages_help_and_documents_use_plain_words() {
             Some("nix") => ("nix", nix_strings(&text)),
             Some("md") => ("md", vec![prose(&text)]),
             Some("json" | "toml" | "txt") => ("text", vec![text]),
-            // They print their first comment as help.
+            // Scripts print their first comment as help.
             _ if inside.starts_with("scripts/") => ("script", vec![text]),
             _ => continue,
         };
         *read.entry(kind).or_default() += texts.len();
         for text in texts {
-            // What stands in braces is the name of a variable.
+            // Text in braces is a variable name.
             let text = text.split('}').map(|part| part.split('{').next().unwrap_or_default()).collect::<String>();
             let near = |word: &str| {
                 text.lines().find(|line| line.to_lowercase().contains(word)).unwrap_or_default().to_owned()

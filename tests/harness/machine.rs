@@ -1,4 +1,4 @@
-//! A machine to deploy to: a throw-away root whose systems come from the flake of stand-ins (`tests/fixtures/flake`), real
+//! A machine to deploy to: a temporary root whose systems come from the stand-in flake (`tests/fixtures/flake`), real
 //! nix with one store for all tests of a run, and the program under test inside the systems.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use super::{Run, Sandbox};
 
-/// What all machines of one run share: a nix store, and the programs that their systems are made of.
+/// Shared by all machines of a run: a nix store, and the programs that their systems consist of.
 struct Shared {
     place: PathBuf,
     programs: String,
@@ -18,7 +18,7 @@ impl Shared {
         static SHARED: OnceLock<Shared> = OnceLock::new();
         SHARED.get_or_init(|| {
             let above = Path::new(env!("CARGO_TARGET_TMPDIR"));
-            // Nothing is called at the end of a test program that could remove it: the next one does.
+            // A test program cannot clean up at its end, so the next run removes leftovers.
             for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if name.strip_prefix("nix-").is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
@@ -31,7 +31,7 @@ impl Shared {
             nix_environment(&mut command, &place);
             let output = command.output().expect("sh starts");
             assert!(output.status.success(), "programs.sh: {}", String::from_utf8_lossy(&output.stderr));
-            // Two that make the store at once would be in each other's way.
+            // Creating the store twice at once would conflict.
             let mut command = Command::new("nix-store");
             command.arg("--init");
             nix_environment(&mut command, &place);
@@ -41,8 +41,8 @@ impl Shared {
     }
 }
 
-/// Nothing of the caller's nix, and nothing over the network. A store below another root builds in a sandbox whatever is
-/// said, and what builds here wants nothing of the machine's in it.
+/// Isolates nix from the caller's configuration and the network. A store below another root would always build in a
+/// sandbox, which the builds here do not need, so its paths from the machine are emptied.
 pub(super) fn nix_environment(command: &mut Command, place: &Path) {
     command
         .env("NIX_CONFIG", "experimental-features = nix-command flakes\nbuild-users-group =\nsubstituters =\nsandbox = false\nflake-registry =\nwarn-dirty = false\nsandbox-paths =")
@@ -56,14 +56,13 @@ fn fixture() -> PathBuf {
 
 /// A fleet with one machine, `web`, and its root.
 pub struct Machine {
-    /// The box; its fleet holds the flake.
+    /// The sandbox; its fleet contains the flake.
     pub sandbox: Sandbox,
-    /// The root.
     pub root: PathBuf,
 }
 
 impl Machine {
-    /// A machine whose system is what this Nix attribute set says; see the fixture's README. Nothing runs there yet.
+    /// A machine whose system is this Nix attribute set; see the fixture's README. Nothing runs on it yet.
     pub fn new(system: &str) -> Self {
         let sandbox = Sandbox::with_fleet(&["web", "db"]);
         let copied = sandbox.run(
@@ -80,7 +79,7 @@ impl Machine {
         for folder in ["etc/ssh", "root", "run", "proc"] {
             std::fs::create_dir_all(root.join(folder)).expect("a folder");
         }
-        // `install` looks there for what is mounted.
+        // `install` reads the mount table there.
         sandbox.tool("mount", &["-t", "proc", "proc", root.join("proc").to_str().expect("UTF-8")]);
         std::fs::write(root.join("etc/NIXOS"), "").expect("written");
         std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nbin:x:1:1::/:/bin/sh\n").expect("written");
@@ -89,7 +88,7 @@ impl Machine {
             std::fs::copy(sandbox.path("keys").join(from), root.join("etc/ssh").join(to)).expect("copied");
         }
         sandbox.allow(root.join("run"));
-        // Looked at by `stores_hold_no_value`: byte by byte it would take longer than all else.
+        // Checked by `stores_hold_no_value`: searching it byte by byte would take longer than everything else.
         sandbox.allow(root.join("nix/store"));
         let machine = Self { sandbox, root };
         machine.system(system);
@@ -99,7 +98,7 @@ impl Machine {
         machine
     }
 
-    /// The same with one secret, `token`, deployed and running: generation 1.
+    /// Like `new`, with one secret, `token`, deployed and running as generation 1.
     pub fn running(system: &str) -> Self {
         let machine = Self::new(system);
         machine.seal("token", "first");
@@ -108,13 +107,13 @@ impl Machine {
         machine
     }
 
-    /// Says what the system should be from now on.
+    /// Sets the machine's system.
     pub fn system(&self, system: &str) {
         self.sandbox.write("hosts/web/default.nix", system);
         self.sandbox.tool("git", &["add", "-A"]);
     }
 
-    /// Gives a secret a new value with the canary in it; the value.
+    /// Seals a new value with the canary; returns the value.
     pub fn seal(&self, name: &str, value: &str) -> String {
         let value = self.sandbox.value(value);
         let there = self.sandbox.fleet().join(format!("secrets/{name}.age")).exists();
@@ -125,28 +124,28 @@ impl Machine {
         value
     }
 
-    /// A command with nix.
+    /// A command with the nix environment.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = self.sandbox.command(program);
         nix_environment(&mut command, &Shared::get().place);
         command
     }
 
-    /// The program under test, with nix; ready to be started.
+    /// A command of the program under test, with the nix environment.
     pub fn sealift_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_sealift"));
         command.args(arguments);
         command
     }
 
-    /// The program that hosts run, not started yet.
+    /// A command of the program that hosts run.
     pub fn host_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_sealift-host"));
         command.args(arguments);
         command
     }
 
-    /// Gives the part on the host this work; the last thing that it tells.
+    /// Passes this work to the program on the host; returns its last event.
     pub fn ask(&self, work: &serde_json::Value) -> serde_json::Value {
         let order = serde_json::json!({
             "version": 1, "run": "20260101T000000Z-asked", "who": "test@here", "root": self.root, "host": "web",
@@ -157,14 +156,14 @@ impl Machine {
         last.unwrap_or_default()
     }
 
-    /// The program under test, with nix.
+    /// Runs the program under test, with the nix environment.
     pub fn sealift(&self, arguments: &[&str]) -> Run {
         let run = self.sandbox.run(self.sealift_command(arguments), b"");
         self.sandbox.remember(&run);
         run
     }
 
-    /// The arguments of a deploy to this machine without a question.
+    /// The arguments of an unattended deploy to this machine.
     pub fn arguments<'a>(&'a self, options: &[&'a str]) -> Vec<&'a str> {
         let mut arguments =
             vec!["deploy", "--root", self.root.to_str().expect("UTF-8"), "--host", "web", "--yes", "--settle", "1"];
@@ -177,16 +176,16 @@ impl Machine {
         self.sealift(&self.arguments(options))
     }
 
-    /// A verb on this machine.
+    /// Runs a verb on this machine.
     pub fn on(&self, verb: &str, options: &[&str]) -> Run {
         let mut arguments = vec![verb, "--root", self.root.to_str().expect("UTF-8")];
         arguments.extend(options);
         self.sealift(&arguments)
     }
 
-    /// Boots what the boot loader says: what was delivered before is gone, as after every boot.
+    /// Boots the boot loader's default: what was delivered before is gone, as after every boot.
     pub fn boot(&self) {
-        // What `install` mounted goes first. Where it could mount nothing there is nothing to unmount.
+        // Unmount what `install` mounted. It fails if nothing could be mounted.
         for place in ["run/sealift.d", "run/sealift-users.d"] {
             let mut command = self.command("umount");
             command.arg(self.root.join(place));
@@ -202,12 +201,12 @@ impl Machine {
         self.forget_calls();
     }
 
-    /// What is delivered as this secret.
+    /// The delivered value of a secret.
     pub fn secret(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.root.join("run/sealift").join(name)).ok()
     }
 
-    /// Where a link of the machine leads: the system that runs, was booted, or is the profile's.
+    /// The target of a symlink on the machine, such as the running, booted or profile's system.
     pub fn link(&self, link: &str) -> String {
         std::fs::read_link(self.root.join(link)).map_or_else(|_| String::new(), |target| target.display().to_string())
     }
@@ -225,7 +224,7 @@ impl Machine {
         vec![self.link("run/current-system"), profile, links.join(" "), default, token]
     }
 
-    /// Asserts that nothing of a run is left: no journal, no root for the collector, no lock that is held.
+    /// Asserts that nothing of a run is left: no journal, no garbage collector root, no held lock.
     #[track_caller]
     pub fn is_tidy(&self) {
         for path in [
@@ -246,36 +245,36 @@ impl Machine {
         }
     }
 
-    /// What should go wrong, a line each; see the fixture's README.
+    /// Sets the failures to inject, one per line; see the fixture's README.
     pub fn fail(&self, lines: &str) {
         std::fs::write(self.root.join("etc/stc-fail"), format!("{lines}\n")).expect("written");
     }
 
-    /// The calls of switch-to-configuration so far: the action and the exit code of each, and whether it was the system
-    /// that runs now.
+    /// The calls of switch-to-configuration so far: action and exit code of each, and whether it came from the running
+    /// system.
     pub fn calls(&self) -> Vec<String> {
         super::calls(&self.log())
     }
 
-    /// The log of all that switch-to-configuration did.
+    /// The log of switch-to-configuration.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.root.join("var/log/stc.log")).unwrap_or_default()
     }
 
-    /// The name of the newest run that this machine has a log of.
+    /// The name of the newest run with a log on this machine.
     pub fn newest_run(&self) -> String {
         let entries = std::fs::read_dir(self.root.join("var/lib/sealift/deploy")).expect("runs").flatten();
         let names = entries.map(|entry| entry.file_name().into_string().expect("UTF-8"));
         names.filter_map(|name| name.strip_suffix(".log").map(str::to_owned)).max().expect("a run")
     }
 
-    /// The process that holds the lock of deploys: the part on the host.
+    /// The process that holds the deploy lock: the program on the host.
     pub fn holder(&self) -> Option<u32> {
         let text = std::fs::read_to_string(self.root.join("run/sealift-deploy.lock")).ok()?;
         text.split("process ").nth(1)?.split(',').next()?.parse().ok()
     }
 
-    /// Waits until switch-to-configuration hangs, as `fail` told it to.
+    /// Waits until switch-to-configuration hangs, as requested by `fail`.
     pub fn wait_until_it_hangs(&self) {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while !self.log().contains("outcome=hang") {
@@ -284,28 +283,28 @@ impl Machine {
         }
     }
 
-    /// Lets what hangs go on.
+    /// Releases what hangs.
     pub fn go_on(&self) {
         std::fs::write(self.root.join("etc/stc-go"), "").expect("written");
     }
 
-    /// Waits until nobody holds the lock of deploys.
+    /// Waits until the deploy lock is free.
     pub fn wait_until_it_is_over(&self) {
         let lock = std::fs::File::open(self.root.join("run/sealift-deploy.lock")).expect("a lock");
         lock.lock().expect("the lock");
     }
 
-    /// What the unit that delivers said.
+    /// The log of the unit that delivers secrets.
     pub fn unit_log(&self) -> String {
         std::fs::read_to_string(self.root.join("var/log/sealift-install.service.log")).unwrap_or_default()
     }
 
-    /// From now on `calls` counts again.
+    /// Resets `calls`.
     pub fn forget_calls(&self) {
         std::fs::write(self.root.join("var/log/stc.log"), "").expect("written");
     }
 
-    /// The ciphertext and the systems in both stores hold no value.
+    /// Asserts that ciphertext and systems in both stores contain no value.
     #[track_caller]
     pub fn stores_hold_no_value(&self) {
         let mut command = self.command("grep");
@@ -323,13 +322,13 @@ impl Drop for Machine {
         for place in ["run/sealift.d", "run/sealift-users.d", "proc"] {
             let mut command = self.command("umount");
             command.arg(self.root.join(place));
-            // Nothing is mounted there where a test never delivered anything.
+            // Nothing is mounted there if a test never delivered anything.
             self.sandbox.run(command, b"");
         }
     }
 }
 
-/// Why nothing can be deployed here, if so.
+/// Whether nothing can be deployed here; notes why.
 pub fn cannot_deploy(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     let private = std::env::var("SEALIFT_TEST_NAMESPACE").is_ok_and(|value| value == "1");

@@ -1,6 +1,6 @@
-//! A sealed box for each test: a temporary directory with its own HOME and work space, an environment made from nothing,
-//! and the real binary. Every value that a test seals carries the box's canary; when the box is dropped it looks for the
-//! canary everywhere it must not be, and the test fails if it is there.
+//! A sandbox for each test: a temporary directory with its own HOME and work space, an environment built from scratch,
+//! and the real binary. Every value that a test seals contains the sandbox's canary; on drop, the sandbox searches for
+//! the canary everywhere it must not be, and the test fails if it is found.
 
 pub mod machine;
 pub mod nix;
@@ -11,80 +11,75 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Programs that sealift starts: what they are given is written down, and searched for values.
+/// Programs that sealift starts: their arguments and environment are recorded and searched for values.
 const STARTED: [&str; 5] = ["git", "nix", "nix-env", "nix-store", "ssh"];
 
-/// What a run of the program left.
+/// The result of a run of the program.
 #[derive(Debug)]
 pub struct Run {
     /// The exit code; 128 + N after signal N.
     pub code: i32,
-    /// Standard output.
     pub stdout: Vec<u8>,
-    /// Standard error.
     pub stderr: String,
 }
 
 impl Run {
-    /// Asserts the exit code, and shows both streams if it is another.
+    /// Asserts the exit code; on failure both streams are shown.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.text(), self.stderr);
         self
     }
 
-    /// Asserts that standard error holds this.
+    /// Asserts that standard error contains this.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "`{text}` is not in: {}", self.stderr);
         self
     }
 
-    /// Asserts that standard output holds this.
+    /// Asserts that standard output contains this.
     #[track_caller]
     pub fn prints(self, text: &str) -> Self {
         assert!(self.text().contains(text), "`{text}` is not in: {}", self.text());
         self
     }
 
-    /// Standard output as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// The last event of a stream of JSON events: what a deploy came to.
+    /// The last event in a stream of JSON events: the result of a deploy.
     #[track_caller]
     pub fn result(&self) -> serde_json::Value {
         self.results().pop().unwrap_or_else(|| panic!("no result in: {}", self.text()))
     }
 
-    /// What a stream of JSON events says a deploy came to, of each host.
+    /// The result of each host in a stream of JSON events.
     pub fn results(&self) -> Vec<serde_json::Value> {
         let text = self.text();
         let events = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         events.filter(|event| event["event"] == "result").collect()
     }
 
-    /// Standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
-/// A sealed box.
+/// The temporary directory and environment of a test.
 pub struct Sandbox {
     place: tempfile::TempDir,
     /// The start of every test value.
     pub canary: String,
-    /// Everything that was printed on standard error, and on standard output of verbs that must not print values.
+    /// Everything printed to standard error, and to standard output by verbs that must not print values.
     printed: RefCell<Vec<u8>>,
-    /// Paths in which values may be (delivered secrets, plaintext that a test made itself).
+    /// Paths that may contain values (delivered secrets, plaintext made by the test itself).
     allowed: RefCell<Vec<PathBuf>>,
 }
 
 impl Sandbox {
-    /// An empty box.
     pub fn new() -> Self {
         let place = tempfile::Builder::new().prefix("sealift-test-").tempdir().expect("a temporary directory");
         for directory in ["home", "tmp", "fleet", "started"] {
@@ -108,27 +103,25 @@ impl Sandbox {
         Self { place, canary, printed: RefCell::default(), allowed: RefCell::default() }
     }
 
-    /// A path in the box.
+    /// A path in the sandbox.
     pub fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
 
-    /// The fleet's directory.
     pub fn fleet(&self) -> PathBuf {
         self.path("fleet")
     }
 
-    /// A value with the canary in it.
     pub fn value(&self, name: &str) -> String {
         format!("{}-{name}", self.canary)
     }
 
-    /// Values may be found below this path.
+    /// Allows values below this path.
     pub fn allow(&self, path: impl Into<PathBuf>) {
         self.allowed.borrow_mut().push(path.into());
     }
 
-    /// Where the program under test looks for programs: what it gives to those of `STARTED` is written down.
+    /// The PATH of the program under test, in which the programs in `STARTED` are recorded.
     pub fn path_of_sealift(&self) -> std::ffi::OsString {
         let mut path = self.path("started").into_os_string();
         path.push(":");
@@ -136,7 +129,7 @@ impl Sandbox {
         path
     }
 
-    /// Any program, in the fleet's directory, with the box's environment and nothing else.
+    /// A command in the fleet's directory, with only the sandbox's environment.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let program = program.as_ref();
         let is_sealift = program == env!("CARGO_BIN_EXE_sealift");
@@ -159,17 +152,17 @@ impl Sandbox {
         command
     }
 
-    /// The program under test.
+    /// Runs the program under test.
     pub fn sealift(&self, arguments: &[&str]) -> Run {
         self.sealift_with(arguments, b"")
     }
 
-    /// The program under test, with something on its standard input.
+    /// Runs the program under test with this standard input.
     pub fn sealift_with(&self, arguments: &[&str], input: &[u8]) -> Run {
         let mut command = self.command(env!("CARGO_BIN_EXE_sealift"));
         command.args(arguments);
         let run = self.run(command, input);
-        // `show` and `edit` are for values; every other verb's output must hold none.
+        // `show` and `edit` may print values; the output of every other verb must not contain any.
         if arguments.first().is_some_and(|verb| *verb == "show") {
             self.printed.borrow_mut().extend_from_slice(run.stderr.as_bytes());
         } else {
@@ -178,14 +171,13 @@ impl Sandbox {
         run
     }
 
-    /// Remembers what was printed: no value may be in it.
+    /// Records output, which must not contain a value.
     pub fn remember(&self, run: &Run) {
         let mut printed = self.printed.borrow_mut();
         printed.extend_from_slice(run.stderr.as_bytes());
         printed.extend_from_slice(&run.stdout);
     }
 
-    /// Runs a command to its end.
     pub fn run(&self, mut command: Command, input: &[u8]) -> Run {
         use std::io::Write;
         use std::os::unix::process::ExitStatusExt;
@@ -197,7 +189,7 @@ impl Sandbox {
             .expect("the program starts");
         let mut pipe = child.stdin.take().expect("a pipe");
         let input = input.to_vec();
-        // A program that does not read its input is no failure of the test.
+        // Not reading the input is no failure.
         let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
         let Output { status, stdout, stderr } = child.wait_with_output().expect("the program ends");
         writer.join().expect("the input is written");
@@ -205,7 +197,7 @@ impl Sandbox {
         Run { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }
     }
 
-    /// Another program, which must end well; its standard output.
+    /// Runs another program, which must succeed; returns its standard output.
     #[track_caller]
     pub fn tool(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
         let mut command = self.command(program);
@@ -215,7 +207,7 @@ impl Sandbox {
         run.stdout
     }
 
-    /// A file of the fleet as text.
+    /// Reads a file of the fleet.
     #[track_caller]
     pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.fleet().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -228,8 +220,8 @@ impl Sandbox {
         std::fs::write(path, content).expect("the file is written");
     }
 
-    /// Every file below the box in which the canary is found, with those that may hold it left out: what programs were given
-    /// stands in one of them.
+    /// Every file in the sandbox that contains the canary, except where that is allowed. One of them records the
+    /// arguments of started programs.
     pub fn leaks(&self) -> Vec<String> {
         let mut found = Vec::new();
         let allowed = self.allowed.borrow();
@@ -254,7 +246,7 @@ impl Sandbox {
         found
     }
 
-    /// A new SSH key pair at `keys/NAME` in the box; the public line.
+    /// Makes an SSH key pair at `keys/NAME` in the sandbox; returns the public key's line.
     pub fn ssh_key(&self, name: &str) -> String {
         std::fs::create_dir_all(self.path("keys")).expect("a directory");
         let path = self.path(&format!("keys/{name}"));
@@ -263,7 +255,7 @@ impl Sandbox {
         std::fs::read_to_string(format!("{path}.pub")).expect("a public key").trim().to_owned()
     }
 
-    /// A new age identity at `keys/NAME` in the box; its recipient.
+    /// Makes an age identity at `keys/NAME` in the sandbox; returns its recipient.
     pub fn age_key(&self, name: &str) -> String {
         std::fs::create_dir_all(self.path("keys")).expect("a directory");
         let path = self.path(&format!("keys/{name}"));
@@ -294,7 +286,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// Seals a value with the canary in it; the value.
+    /// Seals a value with the canary; returns the value.
     #[track_caller]
     pub fn seal(&self, name: &str, options: &[&str]) -> String {
         let value = self.value(name);
@@ -304,19 +296,19 @@ impl Sandbox {
         value
     }
 
-    /// What `sealift show` prints with this key.
+    /// The output of `sealift show` with this key.
     #[track_caller]
     pub fn show(&self, name: &str, key: &str) -> Vec<u8> {
         self.sealift(&["show", name, "--identity", &self.key(key)]).exits(0).stdout
     }
 }
 
-/// The root of a throw-away system. What is mounted below it is unmounted when it is dropped, before the box is removed.
+/// The root of a temporary system. On drop, everything mounted below it is unmounted before the sandbox is removed.
 pub struct Root(PathBuf);
 
 impl Sandbox {
-    /// A root at `NAME` in the box, in which delivered secrets may be. None, and a note, where mounts are not private to
-    /// this run or may not be made.
+    /// A root at `NAME` in the sandbox, which may contain delivered secrets. `None`, with a note, if mounts are not
+    /// private to this run or not permitted.
     pub fn root(&self, name: &str) -> Option<Root> {
         if std::env::var_os("SEALIFT_TEST_NAMESPACE").is_none() {
             not_run("tests that mount", "this is not a mount namespace of its own: scripts/test makes one, as root");
@@ -332,12 +324,11 @@ impl Sandbox {
 }
 
 impl Root {
-    /// A path below it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// Where it is, as an argument.
+    /// Its path as an argument.
     pub fn shown(&self) -> &str {
         self.0.to_str().expect("UTF-8")
     }
@@ -367,7 +358,7 @@ fn holds(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }
 
-/// The calls that a stand-in's switch-to-configuration wrote into its log, each with its exit code.
+/// The calls in the log of the stand-in's switch-to-configuration, each with its exit code.
 pub fn calls(log: &str) -> Vec<String> {
     let mut calls = Vec::new();
     for line in log.lines() {
@@ -380,7 +371,7 @@ pub fn calls(log: &str) -> Vec<String> {
     calls
 }
 
-/// Writes down that something could not be run here, for the last lines of `scripts/test`.
+/// Notes a test that could not run here, for the summary of `scripts/test`.
 pub fn not_run(what: &str, why: &str) {
     use std::io::Write;
     if let Some(path) = std::env::var_os("SEALIFT_TEST_NOTES") {

@@ -1,5 +1,5 @@
-//! The Nix files of this repository, evaluated and built by real nix, with a store of its own in each box. What needs
-//! nixpkgs' `lib` runs where `NIXPKGS_LIB` names it: the folder lib/ of nixpkgs, or of a repository that holds it alone.
+//! The Nix files of this repository, evaluated and built by real nix, with a store per sandbox. Tests that need
+//! nixpkgs' `lib` run only if `NIXPKGS_LIB` is set: to the lib/ directory of nixpkgs, or to a repository of lib alone.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::machine::nix_environment;
 use super::{Run, Sandbox, not_run};
 
-/// What the flake at the top is made of, but for the program.
+/// The files of the flake at the top, without the program's sources.
 pub const FLEET: [&str; 11] = [
     "flake.nix",
     "data",
@@ -23,12 +23,12 @@ pub const FLEET: [&str; 11] = [
     "scripts",
 ];
 
-/// The top of this repository, as Nix writes a path.
+/// The top of this repository.
 pub fn top() -> &'static str {
     env!("CARGO_MANIFEST_DIR")
 }
 
-/// Whether nix is not here; says so.
+/// Whether nix is missing, which is noted.
 pub fn no_nix(test: &str) -> bool {
     let missing = std::process::Command::new("nix-instantiate").arg("--version").output().is_err();
     if missing {
@@ -37,7 +37,7 @@ pub fn no_nix(test: &str) -> bool {
     missing
 }
 
-/// The folder lib/ of nixpkgs, where one is given and nix is there; says so if not.
+/// The lib/ directory of nixpkgs; `None`, with a note, if it is not set or nix is missing.
 pub fn nixpkgs_lib(test: &str) -> Option<PathBuf> {
     if no_nix(test) {
         return None;
@@ -47,12 +47,12 @@ pub fn nixpkgs_lib(test: &str) -> Option<PathBuf> {
         not_run(test, "NIXPKGS_LIB does not name the lib/ of a nixpkgs");
         return None;
     };
-    // The repository that holds it alone has it one folder deeper.
+    // A repository of lib alone has it one directory deeper.
     let found = [path.join("lib"), path].into_iter().find(|path| path.join("modules.nix").exists());
     Some(found.expect("NIXPKGS_LIB holds nixpkgs' lib"))
 }
 
-/// The top of a nixpkgs, or of the files that were read for it, where one is given; says so if not.
+/// A nixpkgs, or the files read from one; `None`, with a note, if it is not set.
 pub fn nixpkgs_modules(test: &str) -> Option<PathBuf> {
     let given = std::env::var_os("NIXPKGS_MODULES").filter(|path| !path.is_empty()).map(PathBuf::from);
     if given.is_none() {
@@ -61,7 +61,7 @@ pub fn nixpkgs_modules(test: &str) -> Option<PathBuf> {
     given
 }
 
-/// A checkout of home-manager, where one is given; says so if not.
+/// A checkout of home-manager; `None`, with a note, if it is not set.
 pub fn home_manager(test: &str) -> Option<PathBuf> {
     let given = std::env::var_os("HOME_MANAGER").filter(|path| !path.is_empty()).map(PathBuf::from);
     let Some(path) = given else {
@@ -72,32 +72,32 @@ pub fn home_manager(test: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// A path as Nix reads it in an expression, whatever it holds.
+/// A path as a Nix expression, with any characters.
 pub fn quoted(path: impl AsRef<Path>) -> String {
     let text = path.as_ref().to_str().expect("UTF-8").replace('\\', "\\\\").replace('"', "\\\"").replace("${", "\\${");
     format!("(/. + \"{text}\")")
 }
 
 impl Sandbox {
-    /// A program of nix with the box's own store.
+    /// A nix command with the sandbox's own store.
     pub fn nix_command(&self, program: &str) -> std::process::Command {
         let mut command = self.command(program);
         nix_environment(&mut command, &self.path("nix"));
         let own = self.path("own-nix");
         if own.exists() {
-            // A store whose paths are what they say, so that what builds finds the machine's own /bin/sh.
+            // A store at its real paths, so that builds find the machine's /bin/sh.
             command.env("NIX_REMOTE", "local").env("NIX_STORE_DIR", own.join("store"));
             command.env("NIX_STATE_DIR", own.join("state")).env("NIX_LOG_DIR", own.join("log"));
         }
         command
     }
 
-    /// From now on the box's store is one in which something can be built.
+    /// Makes the sandbox's store one that can build.
     pub fn builds(&self) {
         std::fs::create_dir_all(self.path("own-nix")).expect("a folder");
     }
 
-    /// Evaluates an expression, completely.
+    /// Evaluates an expression strictly.
     pub fn nix_eval(&self, expression: &str) -> Run {
         let mut command = self.nix_command("nix-instantiate");
         command.args(["--eval", "--strict", "--json", "--read-write-mode", "--expr", expression]);
@@ -110,14 +110,14 @@ impl Sandbox {
         self.nix_eval(expression).exits(0).json()
     }
 
-    /// Builds what an expression is, after `builds`; prints its path.
+    /// Builds an expression, after `builds`; prints its path.
     pub fn nix_build(&self, expression: &str) -> Run {
         let mut command = self.nix_command("nix-build");
         command.args(["--no-out-link", "--expr", expression]);
         self.run(command, b"")
     }
 
-    /// A folder of programs with the one under test in it, at a path that a machine's root can have too.
+    /// A package directory with the program under test, at a path that can exist in a machine's root too.
     pub fn package(&self) -> String {
         let place = self.path("package");
         if !place.exists() {

@@ -1,5 +1,5 @@
-//! Machines with a real systemd, made by `tests/realm/realm`, and a fleet that deploys to them over real SSH. Each test has a
-//! realm of its own. What a system stops at, and what is waited for, is told by inotify; nothing is looked at by the clock.
+//! Machines with a real systemd, made by `tests/realm/realm`, and a fleet that deploys to them over real SSH. Each test
+//! has its own realm. Waiting uses inotify, not polling.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rustix::fs::inotify;
 use super::not_run;
 use super::rig::{Deploying, Kind, Rig, cannot_rig};
 
-/// A service that writes down each value of the secret `token` that it was started with.
+/// A service that records each value of the secret `token` that it was started with.
 pub const APP: &str = r#"services.app = {
   text = ''
     [Unit]
@@ -26,10 +26,10 @@ pub const APP: &str = r#"services.app = {
   uses = "secret";
 };"#;
 
-/// How long anything may take.
+/// The time limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A fleet whose machines run.
+/// A fleet with running machines.
 pub struct Realm(Rig);
 
 impl Deref for Realm {
@@ -41,18 +41,18 @@ impl Deref for Realm {
 }
 
 impl Realm {
-    /// Machines of these names, all on, with nothing of sealift. Each has one secret, `token`, with a value of its own, and
-    /// `app.service`, which uses it; jay deploys, whom sudo lets do anything.
+    /// Machines of these names, all on, without anything of sealift. Each has one secret, `token`, with its own value,
+    /// and `app.service`, which uses it; the login user jay has full sudo.
     pub fn up(names: &[&str]) -> Self {
         Self::up_of(Kind::Realm, names)
     }
 
-    /// The same; none where a realm cannot be, which is then said of this test.
+    /// Like `up`; `None`, with a note for this test, if a realm cannot run here.
     pub fn try_up(test: &str, names: &[&str]) -> Option<Self> {
         (!cannot_realm(test)).then(|| Self::up(names))
     }
 
-    /// As `up`, with a kernel and a disk of their own or without.
+    /// Like `up`, for either kind of machine.
     pub fn up_of(kind: Kind, names: &[&str]) -> Self {
         let rig = Rig::up_of(kind, names);
         let policy = rig.sandbox.read("recipients.toml");
@@ -68,17 +68,17 @@ impl Realm {
         realm
     }
 
-    /// The same, deployed to once.
+    /// Like `up`, with a first deploy done.
     pub fn deployed(names: &[&str]) -> Self {
         Self::deployed_of(Kind::Realm, names)
     }
 
-    /// The same; none where a realm cannot be, which is then said of this test.
+    /// Like `deployed`; `None`, with a note for this test, if a realm cannot run here.
     pub fn try_deployed(test: &str, names: &[&str]) -> Option<Self> {
         (!cannot_realm(test)).then(|| Self::deployed(names))
     }
 
-    /// As `deployed`, with a kernel and a disk of their own or without.
+    /// Like `deployed`, for either kind of machine.
     pub fn deployed_of(kind: Kind, names: &[&str]) -> Self {
         let realm = Self::up_of(kind, names);
         realm.sealift(&["deploy", "--all", "--yes", "--jobs", "12"]).exits(0);
@@ -88,12 +88,12 @@ impl Realm {
         realm
     }
 
-    /// Says what the system of a machine should be from now on: its mark, and more in the words of the fixture.
+    /// Sets a machine's system: its mark, and more in the fixture's language.
     pub fn has(&self, name: &str, mark: &str, more: &str) {
         self.system(name, &format!("{{ mark = \"{mark}\"; {more} }}"));
     }
 
-    /// A change: another value of the secret, and a system marked `second`, which has more than the app.
+    /// Changes the secret's value, and the system to one marked `second` that has `more` than the app.
     pub fn changes(&self, names: &[&str], more: &str) {
         self.seal("token", "second", &[]);
         for name in names {
@@ -102,28 +102,28 @@ impl Realm {
         self.commit();
     }
 
-    /// A path of a machine that is on, from outside.
+    /// A path on a running machine, as seen from outside.
     pub fn inside(&self, name: &str, path: &str) -> PathBuf {
         let pid = self.text(&format!("{name}/pid"));
         PathBuf::from(format!("/proc/{}/root{path}", pid.trim()))
     }
 
-    /// A shell's words on a machine, as root, which must end well; what it prints.
+    /// Runs a shell script on a machine, as root, which must succeed; returns its output.
     #[track_caller]
     pub fn shell(&self, name: &str, script: &str) -> String {
         self.on(name, &["bash", "-c", script])
     }
 
-    /// Systems should stop at this point, `MARK.POINT`, once.
+    /// Makes systems stop once at this point, `MARK.POINT`.
     pub fn hold(&self, name: &str, point: &str) {
         self.shell(name, &format!("touch /var/realm/hold/{point} && sync"));
     }
 
-    /// Waits until one has stopped there.
+    /// Waits until a system has stopped there.
     #[track_caller]
     pub fn wait_at(&self, name: &str, point: &str) {
         if self.kind == Kind::Qemu {
-            // On its console, to which nothing else writes that.
+            // The console log, where nothing else writes this.
             let said = format!("{name}/serial.log");
             let point = format!("at {point}");
             let is = || self.text(&said).contains(&point);
@@ -134,12 +134,12 @@ impl Realm {
         wait_in(&folder, point, || folder.join(point).exists());
     }
 
-    /// Lets it go on.
+    /// Releases the stopped system.
     pub fn go_on(&self, name: &str) {
         self.shell(name, "echo > /var/realm/go");
     }
 
-    /// A deploy that has come to this point.
+    /// Starts a deploy and waits until it stops at this point.
     #[track_caller]
     pub fn stopped(&self, name: &str, point: &str, arguments: &[&str]) -> Deploying {
         self.hold(name, point);
@@ -148,7 +148,7 @@ impl Realm {
         deploying
     }
 
-    /// Waits until a file of a machine is there, or is gone.
+    /// Waits until a file on a machine exists, or no longer does.
     #[track_caller]
     pub fn wait_for(&self, name: &str, file: &str, there: bool) {
         if self.kind == Kind::Qemu {
@@ -163,7 +163,7 @@ impl Realm {
         });
     }
 
-    /// Waits until the journal of a run says this, and no longer than that.
+    /// Waits until the journal of a run contains this, and returns at once.
     #[track_caller]
     pub fn wait_for_journal(&self, name: &str, words: &str) {
         let folder = self.inside(name, "/var/lib/sealift/deploy");
@@ -172,24 +172,23 @@ impl Realm {
         });
     }
 
-    /// The process with which all of a machine ends, as this machine numbers it.
+    /// The first process of a machine, with its pid in the test's namespace; killing it ends the machine.
     pub fn first_process(&self, name: &str) -> rustix::process::Pid {
         let pid = self.text(&format!("{name}/pid")).trim().parse().ok();
         pid.and_then(rustix::process::Pid::from_raw).expect("a pid")
     }
 
-    /// Takes the power away.
     pub fn cut_power(&self, name: &str) {
         self.rig(&["off", name]);
     }
 
-    /// Boots it; what a boot takes up is done then.
+    /// Boots a machine, and waits until what the boot resumes is done.
     pub fn boot(&self, name: &str) {
         self.rig(&["on", name]);
         self.settles(name);
     }
 
-    /// Waits until nothing of ours is at work: no job, no recovery, no run.
+    /// Waits until no job, recovery or run of ours is active.
     #[track_caller]
     pub fn settles(&self, name: &str) {
         self.rig(&["settled", name]);
@@ -198,7 +197,7 @@ impl Realm {
         if self.kind == Kind::Qemu {
             return;
         }
-        // The manager has forgotten a unit of ours when its file is gone.
+        // The manager has unloaded our units when their files are gone.
         let folder = self.inside(name, "/run/systemd/transient");
         let ours = |entry: std::io::Result<std::fs::DirEntry>| {
             entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("sealift-"))
@@ -206,8 +205,8 @@ impl Realm {
         wait_in(&folder, "the end of our units", || !std::fs::read_dir(&folder).is_ok_and(|mut all| all.any(ours)));
     }
 
-    /// The mark of what runs, of the profile, and of what boots; the delivered secrets with their bytes, owners and modes; and
-    /// what the app was started with last.
+    /// The marks of the running, the profile's and the boot loader's system; the delivered secrets with content, owner
+    /// and mode; and the value that the app was last started with.
     #[track_caller]
     pub fn state(&self, name: &str) -> String {
         self.shell(
@@ -223,11 +222,11 @@ impl Realm {
         )
     }
 
-    /// Nothing is left of a run, and nothing is wrong with the machine.
+    /// Asserts that nothing of a run is left and nothing on the machine has failed.
     #[track_caller]
     pub fn is_tidy(&self, name: &str) {
         self.settles(name);
-        // A login of the test itself has jobs for a moment, at its start and at its end.
+        // The test's own logins cause jobs for a moment when they start and end.
         let wrong = self.shell(
             name,
             "timeout 90 bash -c 'while [ \"$(systemctl list-jobs --no-legend)\" ]; do sleep 0.2; done' || systemctl list-jobs --no-legend
@@ -243,9 +242,9 @@ impl Realm {
         assert_eq!(wrong, "", "left on {name}");
     }
 
-    /// A machine whose system is marked so runs it, boots it, has its own secrets, and nothing else. `first` has the first
-    /// value, everything after it the second. One generation is there before sealift comes, one more with each system that
-    /// was deployed, and none of a deploy that went back.
+    /// Asserts that a machine runs and boots the system with this mark, has its own secrets, and nothing else. `first`
+    /// has the first value, every other mark the second. One generation exists before sealift comes, plus one per
+    /// deployed system, and none of a deploy that was rolled back.
     #[track_caller]
     pub fn is_in_order(&self, name: &str, mark: &str, generations: usize) {
         self.is_tidy(name);
@@ -253,7 +252,7 @@ impl Realm {
         assert_eq!(self.state(name), self.order(mark, generations), "{}", self.shell(name, &format!("{lines}; true")));
     }
 
-    /// What `state` is then.
+    /// The expected `state`.
     pub fn order(&self, mark: &str, generations: usize) -> String {
         let value = self.sandbox.value(if mark == "first" { "first" } else { "second" });
         format!(
@@ -261,30 +260,29 @@ impl Realm {
         )
     }
 
-    /// How the last deploy of a machine ended, from its own record.
+    /// The last record in a machine's own record of deploys.
     pub fn last_record(&self, name: &str) -> serde_json::Value {
         let line = self.shell(name, "tail -n1 /var/lib/sealift/deploys.jsonl");
         serde_json::from_str(&line).expect("JSON")
     }
 
-    /// How often the app was started in this boot, and with which values.
+    /// The values that the app was started with in this boot.
     pub fn app_saw(&self, name: &str) -> Vec<String> {
         self.shell(name, "cat /run/app.seen").lines().map(str::to_owned).collect()
     }
 
-    /// A property of a unit.
     pub fn property(&self, name: &str, unit: &str, property: &str) -> String {
         self.on(name, &["systemctl", "show", "--value", "-p", property, unit]).trim().to_owned()
     }
 }
 
-/// Waits until something is so, and looks whenever the folder changes.
+/// Waits until the condition holds; checks it whenever the directory changes.
 #[track_caller]
 fn wait_in(folder: &Path, what: &str, is: impl Fn() -> bool) {
     assert!(watch(folder, &is, PATIENCE), "{what} does not come");
 }
 
-/// The same, with a bound; whether it is so.
+/// Like `wait_in`, with a time limit; returns whether the condition holds.
 pub fn watch(folder: &Path, is: &dyn Fn() -> bool, patience: Duration) -> bool {
     let events = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).expect("inotify");
     let flags = inotify::WatchFlags::CREATE
@@ -292,7 +290,7 @@ pub fn watch(folder: &Path, is: &dyn Fn() -> bool, patience: Duration) -> bool {
         | inotify::WatchFlags::MOVED_FROM
         | inotify::WatchFlags::MOVED_TO
         | inotify::WatchFlags::MODIFY;
-    // Nothing happens in a folder that is not there.
+    // A missing directory has no events.
     if inotify::add_watch(&events, folder, flags).is_err() {
         return is();
     }
@@ -310,7 +308,7 @@ pub fn watch(folder: &Path, is: &dyn Fn() -> bool, patience: Duration) -> bool {
     true
 }
 
-/// Why there can be no realm here, if so.
+/// Whether a realm cannot run here; notes why.
 pub fn cannot_realm(test: &str) -> bool {
     if cannot_rig(test) {
         return true;
@@ -329,7 +327,7 @@ pub fn cannot_realm(test: &str) -> bool {
     true
 }
 
-/// Whether cgroup v2 is there, wherever it is mounted, and can be written.
+/// Whether a writable cgroup v2 is mounted.
 fn makes_cgroups() -> bool {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut places =

@@ -1,5 +1,5 @@
-//! Real hosts in network namespaces, made by `tests/rig/rig`, and a fleet that deploys to them over real SSH. Each test has
-//! a rig of its own, in its own box; what rigs share (programs in a store) is made once a run.
+//! Real hosts in network namespaces, made by `tests/rig/rig`, and a fleet that deploys to them over real SSH. Each test
+//! has its own rig, in its own sandbox; what rigs share (programs in a store) is made once per run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::{Run, Sandbox};
 
-/// What the hosts of a rig are.
+/// The kind of a rig's hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Stand-ins for NixOS, of this machine's programs: tests/rig.
+    /// Stand-ins for NixOS that use this machine's programs: tests/rig.
     Rig,
     /// Machines with a real systemd, in namespaces: tests/realm.
     Realm,
-    /// The same with a kernel and a disk of their own.
+    /// Like `Realm`, with their own kernel and disk.
     Qemu,
 }
 
@@ -35,18 +35,18 @@ impl Kind {
         self.tests(&format!("{0}/{0}", self.name()))
     }
 
-    /// A variable of the script.
+    /// The name of an environment variable of the script.
     fn variable(self, rest: &str) -> String {
         format!("SEALIFT_{}{rest}", self.name().to_uppercase())
     }
 
-    /// What all rigs of this run share; made by the first.
+    /// The directory that all rigs of this run share; made on first use.
     pub fn template(self) -> &'static Path {
         static TEMPLATES: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
         TEMPLATES[usize::from(self != Kind::Rig)].get_or_init(|| {
             let above = Path::new(env!("CARGO_TARGET_TMPDIR"));
             let prefix = format!("{}-", self.name());
-            // Nothing is called at the end of a test program that could remove it: the next one does.
+            // A test program cannot clean up at its end, so the next run removes leftovers.
             for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if name.strip_prefix(&prefix).is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
@@ -63,30 +63,29 @@ impl Kind {
     }
 }
 
-/// A fleet whose hosts run.
+/// A fleet with running hosts.
 pub struct Rig {
-    /// What its hosts are.
     pub kind: Kind,
-    /// The deployer's box; its fleet holds the flake.
+    /// The deployer's sandbox; its fleet contains the flake.
     pub sandbox: Sandbox,
     place: PathBuf,
-    /// The first process of the deployer's namespaces.
+    /// The first process in the deployer's namespaces.
     deployer: String,
 }
 
 impl Rig {
-    /// Hosts of these names, all on, with nothing of sealift; `name@tag` gives one a tag. Each has one secret, `token`,
-    /// with a value of its own, and jay deploys, whom sudo lets do anything.
+    /// Hosts of these names, all on, without anything of sealift; `name@tag` gives one a tag. Each has one secret,
+    /// `token`, with its own value; the login user jay has full sudo.
     pub fn up(hosts: &[&str]) -> Self {
         Self::up_of(Kind::Rig, hosts)
     }
 
-    /// The same; none where a rig cannot be, which is then said of this test.
+    /// Like `up`; `None`, with a note for this test, if a rig cannot run here.
     pub fn try_up(test: &str, hosts: &[&str]) -> Option<Self> {
         (!cannot_rig(test)).then(|| Self::up(hosts))
     }
 
-    /// As `up`, of a kind.
+    /// Like `up`, for a kind of hosts.
     pub fn up_of(kind: Kind, hosts: &[&str]) -> Self {
         let rig = Self::bare_of(kind, hosts);
         let mut text = String::new();
@@ -103,25 +102,25 @@ impl Rig {
         rig
     }
 
-    /// The same, already deployed to once, with what was written down of it forgotten.
+    /// Like `up`, with a first deploy done and `calls` reset.
     pub fn deployed(hosts: &[&str]) -> Self {
         let rig = Self::up(hosts);
         rig.sealift(&["deploy", "--all", "--yes", "--jobs", "12"]).exits(0);
         for host in hosts {
             let name = host.split('@').next().expect("a name");
-            // Nothing runs there yet that a switch could be live from, as the blank system has no other interface.
+            // A first switch cannot be live: the blank system has another interface version.
             assert_eq!(rig.secret(name, "token"), Some(rig.sandbox.value("first")), "{name}");
             rig.forget_calls(name);
         }
         rig
     }
 
-    /// The same; none where a rig cannot be, which is then said of this test.
+    /// Like `deployed`; `None`, with a note for this test, if a rig cannot run here.
     pub fn try_deployed(test: &str, hosts: &[&str]) -> Option<Self> {
         (!cannot_rig(test)).then(|| Self::deployed(hosts))
     }
 
-    /// Hosts beside a fleet that is there already.
+    /// Hosts next to an existing fleet.
     pub fn beside(sandbox: Sandbox, hosts: &[&str]) -> Self {
         Self::beside_of(Kind::Rig, sandbox, hosts)
     }
@@ -129,7 +128,7 @@ impl Rig {
     fn beside_of(kind: Kind, sandbox: Sandbox, hosts: &[&str]) -> Self {
         let place = sandbox.path("rig");
         std::fs::create_dir(&place).expect("a folder");
-        // Looked at by `Rig::drop`, by a faster search.
+        // `Rig::drop` checks it with a faster search.
         sandbox.allow(&place);
         let names = hosts.iter().map(|host| host.split('@').next().expect("a name"));
         let mut rig = Self { kind, sandbox, place, deployer: String::new() };
@@ -139,7 +138,7 @@ impl Rig {
         rig
     }
 
-    /// Hosts and a repository with the flake, and no policy but its admin.
+    /// Hosts, and a repository with the flake and a policy that has only its admin.
     pub fn bare(hosts: &[&str]) -> Self {
         Self::bare_of(Kind::Rig, hosts)
     }
@@ -162,24 +161,24 @@ impl Rig {
         rig
     }
 
-    /// Adds to recipients.toml.
+    /// Appends to recipients.toml.
     pub fn declare(&self, text: &str) {
         let before = self.sandbox.read("recipients.toml");
         self.sandbox.write("recipients.toml", format!("{before}{text}"));
     }
 
-    /// Says what the system of a host should be from now on; see the fixture's README.
+    /// Sets a host's system; see the fixture's README.
     pub fn system(&self, host: &str, system: &str) {
         self.sandbox.write(&format!("hosts/{host}/default.nix"), system);
     }
 
-    /// Commits all there is.
+    /// Commits everything.
     pub fn commit(&self) {
         self.sandbox.tool("git", &["add", "-A"]);
         self.sandbox.tool("git", &["commit", "-q", "--allow-empty", "-m", "a change"]);
     }
 
-    /// Gives a secret a new value with the canary in it; the value.
+    /// Seals a new value with the canary; returns the value.
     pub fn seal(&self, name: &str, value: &str, options: &[&str]) -> String {
         let value = self.sandbox.value(value);
         let mut arguments = vec!["seal", name, "--replace", "--stdin"];
@@ -188,7 +187,7 @@ impl Rig {
         value
     }
 
-    /// A change that makes every host's system another: a new value, and a new file.
+    /// Changes every host's system: a new secret value, and a new file.
     pub fn change(&self, hosts: &[&str]) -> String {
         let value = self.seal("token", "second", &[]);
         for host in hosts {
@@ -198,7 +197,7 @@ impl Rig {
         value
     }
 
-    /// A command where the hosts can be reached, in the fleet's directory.
+    /// A command that can reach the hosts, in the fleet's directory.
     pub fn command(&self, program: &str) -> Command {
         let mut command = self.sandbox.command("nsenter");
         command.args(["-t", &self.deployer, "-n", "-m", "--", "env", "-C"]).arg(self.sandbox.fleet()).arg(program);
@@ -206,21 +205,21 @@ impl Rig {
         command
     }
 
-    /// The program under test, ready to be started.
+    /// A command of the program under test.
     pub fn sealift_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_sealift"));
         command.args(arguments).env("PATH", self.sandbox.path_of_sealift());
         command
     }
 
-    /// The program under test.
+    /// Runs the program under test.
     pub fn sealift(&self, arguments: &[&str]) -> Run {
         let run = self.sandbox.run(self.sealift_command(arguments), b"");
         self.sandbox.remember(&run);
         run
     }
 
-    /// A deploy without questions, started and not waited for.
+    /// Starts an unattended deploy, without waiting for it.
     pub fn start(&self, arguments: &[&str]) -> Deploying {
         let (out, err) = (self.sandbox.path("started.out"), self.sandbox.path("started.err"));
         let file = |path: &Path| Stdio::from(std::fs::File::create(path).expect("a file"));
@@ -230,7 +229,7 @@ impl Rig {
         Deploying { child: command.spawn().expect("it starts"), out, err }
     }
 
-    /// A deploy to a host whose switch hangs, as this line of `stc-fail` says; it hangs by now.
+    /// Starts a deploy to a host whose switch hangs as this line of `stc-fail` says, and waits until it does.
     #[track_caller]
     pub fn hanging(&self, host: &str, line: &str, arguments: &[&str]) -> Deploying {
         self.fail(host, line);
@@ -239,7 +238,7 @@ impl Rig {
         deploying
     }
 
-    /// A word to the rig's script, which must do it.
+    /// Runs the rig's script, which must succeed.
     #[track_caller]
     pub fn rig(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(self.kind.script());
@@ -258,7 +257,7 @@ impl Rig {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// A command on a host, as root, which must end well; what it prints.
+    /// Runs a command on a host, as root, which must succeed; returns its output.
     #[track_caller]
     pub fn on(&self, host: &str, words: &[&str]) -> String {
         let mut arguments = vec!["exec", host];
@@ -266,27 +265,25 @@ impl Rig {
         self.rig(&arguments)
     }
 
-    /// A file of the rig as text; empty where there is none.
+    /// Reads a file of the rig; empty if it does not exist.
     pub fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.place.join(name)).unwrap_or_default()
     }
 
-    /// A path of the rig.
     pub fn path(&self, name: &str) -> PathBuf {
         self.place.join(name)
     }
 
-    /// A path on the disk of a host, from outside.
+    /// A path on a host's disk, as seen from outside.
     pub fn disk(&self, host: &str, path: &str) -> PathBuf {
         self.place.join(host).join("disk").join(path.trim_start_matches('/'))
     }
 
-    /// Writes a file into the deployer's home.
     pub fn at_home(&self, name: &str, text: &str) {
         std::fs::write(self.place.join("deployer/home").join(name), text).expect("written");
     }
 
-    /// Puts a program on a host.
+    /// Installs a program on a host.
     pub fn install(&self, host: &str, name: &str, text: &str) {
         let path = self.disk(host, "/tmp/program");
         std::fs::write(&path, text).expect("written");
@@ -294,12 +291,11 @@ impl Rig {
         self.on(host, &["cp", "/tmp/program", &format!("/usr/bin/{name}")]);
     }
 
-    /// What a host's sshd wrote down.
     pub fn sshd_log(&self, host: &str) -> String {
         std::fs::read_to_string(self.disk(host, "/var/log/sshd.log")).unwrap_or_default()
     }
 
-    /// The public half of a host's key.
+    /// A host's public host key.
     pub fn public_key(&self, host: &str) -> String {
         let path = "/etc/ssh/ssh_host_ed25519_key.pub";
         let path = match self.kind {
@@ -309,13 +305,14 @@ impl Rig {
         std::fs::read_to_string(path).expect("a key").trim().to_owned()
     }
 
-    /// What is delivered on a host as this secret.
+    /// The delivered value of a secret on a host.
     pub fn secret(&self, host: &str, name: &str) -> Option<String> {
         let script = format!("cat /run/sealift/{name} 2> /dev/null || echo none");
         Some(self.on(host, &["sh", "-c", &script])).filter(|text| text != "none\n")
     }
 
-    /// What runs, what the profile says, what boots, and the token: what a failed deploy must leave as it was.
+    /// The running system, the profile, the boot default and the token: the state that a failed deploy must leave
+    /// unchanged.
     pub fn state(&self, host: &str) -> String {
         let script = "readlink /run/current-system; readlink /nix/var/nix/profiles/system; \
                       ls /nix/var/nix/profiles; cat /boot/default; cat /run/sealift/token 2> /dev/null";
@@ -327,22 +324,22 @@ impl Rig {
         super::calls(&self.log(host))
     }
 
-    /// The log of all that a host's switch-to-configuration did.
+    /// The log of a host's switch-to-configuration.
     pub fn log(&self, host: &str) -> String {
         std::fs::read_to_string(self.disk(host, "/var/log/stc.log")).unwrap_or_default()
     }
 
-    /// From now on `calls` counts again.
+    /// Resets `calls`.
     pub fn forget_calls(&self, host: &str) {
         std::fs::write(self.disk(host, "/var/log/stc.log"), "").expect("written");
     }
 
-    /// What should go wrong on a host, a line each; see the fixture's README.
+    /// Sets the failures to inject on a host, one per line; see the fixture's README.
     pub fn fail(&self, host: &str, lines: &str) {
         std::fs::write(self.disk(host, "/etc/stc-fail"), format!("{lines}\n")).expect("written");
     }
 
-    /// Waits until something that another process does is so.
+    /// Waits until another process makes the condition true.
     #[track_caller]
     pub fn wait_until(&self, what: &str, is: impl Fn() -> bool) {
         let end = Instant::now() + Duration::from_secs(60);
@@ -352,36 +349,36 @@ impl Rig {
         }
     }
 
-    /// Waits until the switch of a host hangs, as `fail` told it to.
+    /// Waits until a host's switch hangs, as requested by `fail`.
     #[track_caller]
     pub fn wait_until_it_hangs(&self, host: &str) {
         self.wait_until("the hang", || self.log(host).contains("outcome=hang"));
     }
 
-    /// Lets what hangs go on.
+    /// Releases what hangs.
     pub fn go_on(&self, host: &str) {
         std::fs::write(self.disk(host, "/etc/stc-go"), "").expect("written");
     }
 
-    /// Waits until no deploy is at work on a host.
+    /// Waits until no deploy runs on a host.
     pub fn wait_until_it_is_over(&self, host: &str) {
         self.on(host, &["flock", "/run/sealift-deploy.lock", "true"]);
     }
 
-    /// How the last deploy of a host ended, from its own record.
+    /// The last record in a host's own record of deploys.
     pub fn last_record(&self, host: &str) -> serde_json::Value {
         let text = std::fs::read_to_string(self.disk(host, "/var/lib/sealift/deploys.jsonl")).unwrap_or_default();
         text.lines().next_back().map_or(serde_json::Value::Null, |line| serde_json::from_str(line).expect("JSON"))
     }
 
-    /// The process that does the work of a deploy on a host, as the host numbers it.
+    /// The process that does the work of a deploy on a host, with its pid there.
     pub fn worker(&self, host: &str) -> String {
         let text = self.on(host, &["cat", "/run/sealift-deploy.lock"]);
         let pid = text.split("process ").nth(1).and_then(|rest| rest.split(',').next());
         pid.unwrap_or_else(|| panic!("nobody in: {text}")).to_owned()
     }
 
-    /// Nothing of a run is left on a host: no journal, no root for the collector, no door.
+    /// Asserts that nothing of a run is left on a host: no journal, no garbage collector root, no FIFO.
     #[track_caller]
     pub fn is_tidy(&self, host: &str) {
         let script = "ls -d /var/lib/sealift/deploy/journal.json /nix/var/nix/gcroots/sealift-run-* \
@@ -393,7 +390,7 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // No value on any disk, in any store, or in any log of the hosts.
+            // No value may be on any disk, in any store or in any log of the hosts.
             let mut command = Command::new("grep");
             command.args(["-rlaF", "-D", "skip", "--", &self.sandbox.canary]).arg(&self.place);
             let output = command.output().expect("grep starts");
@@ -403,7 +400,7 @@ impl Drop for Rig {
     }
 }
 
-/// A deploy that was started.
+/// A started deploy.
 pub struct Deploying {
     child: Child,
     out: PathBuf,
@@ -411,17 +408,17 @@ pub struct Deploying {
 }
 
 impl Deploying {
-    /// What it has said so far.
+    /// Its standard error so far.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.err).unwrap_or_default()
     }
 
-    /// Kills it, and nothing that it started.
+    /// Kills only the deploy itself, none of its children.
     pub fn kill(&self) {
         rustix::process::kill_process(self.process(), rustix::process::Signal::KILL).expect("killed");
     }
 
-    /// Ctrl-C at its terminal: what it started gets it too.
+    /// Ctrl-C on its terminal: its children get it too.
     pub fn interrupt(&self) {
         rustix::process::kill_process_group(self.process(), rustix::process::Signal::INT).expect("interrupted");
     }
@@ -430,7 +427,6 @@ impl Deploying {
         rustix::process::Pid::from_raw(self.child.id().try_into().expect("a pid")).expect("a pid")
     }
 
-    /// Waits for its end.
     pub fn ends(mut self, rig: &Rig) -> Run {
         use std::os::unix::process::ExitStatusExt;
         let status = self.child.wait().expect("it ends");
@@ -441,7 +437,7 @@ impl Deploying {
     }
 }
 
-/// Why there can be no rig here, if so.
+/// Whether a rig cannot run here; notes why.
 pub fn cannot_rig(test: &str) -> bool {
     let missing = ["ip", "nix", "sudo", "sshd"].into_iter().find(|program| {
         !["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|folder| Path::new(folder).join(program).exists())

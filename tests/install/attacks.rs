@@ -1,4 +1,4 @@
-//! What others on the machine, or another program, could try.
+//! What other users or programs on the machine could try.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -135,7 +135,7 @@ fn a_link_is_not_made_where_somebody_else_could_lead_it_astray() {
     std::os::unix::fs::chown(machine.root.path("srv/theirs"), Some(1234), None).expect("changed");
     symlink("/srv/outside", machine.root.path("srv/swapped")).expect("a link");
     std::os::unix::fs::lchown(machine.root.path("srv/swapped"), Some(1234), None).expect("it is another user's");
-    // Root's own, but where others can put things: whoever leads there may have led it there.
+    // Root's own symlink, but in a place that others control: they may have chosen its target.
     symlink("/srv/outside", machine.root.path("srv/theirs/led")).expect("a link");
     symlink("/etc/passwd", machine.root.path("srv/fine/foreign")).expect("a link");
     machine.write("srv/fine/file", "theirs");
@@ -171,7 +171,7 @@ fn a_link_is_not_made_where_somebody_else_could_lead_it_astray() {
         entry["owner"] = json!("web");
     });
     machine.install_from(&manifest, &["--strict"]).exits(0).says("or a link that another user could have made");
-    // At boot the value itself is delivered, and its link is what failed.
+    // At boot the value itself is delivered, and only its link fails.
     let manifest = machine.manifest(|manifest| entry(manifest, "a")["path"] = json!("/srv/open/a"));
     machine.install_from(&manifest, &[]).exits(4).says("can be written to by everybody");
     assert!(names(machine.root.path("srv/outside")).is_empty() && names(machine.root.path("srv/open")).is_empty());
@@ -183,7 +183,7 @@ fn an_access_list_counts_as_others() {
     let Some(machine) = Machine::new() else { return };
     machine.sandbox.seal("a", &["--hosts", "web", "--path", "/srv/listed/a"]);
     std::fs::create_dir_all(machine.root.path("srv/listed")).expect("a directory");
-    // Root's group may write, and so may a user that the list names: version 2, then tag, permissions and number of each.
+    // An ACL in which root's group and another user may write: version 2, then tag, permissions and id of each entry.
     let entry = |tag: u16, permissions: u16, number: u32| {
         [tag.to_le_bytes().as_slice(), &permissions.to_le_bytes(), &number.to_le_bytes()].concat()
     };
@@ -222,11 +222,11 @@ fn links_of_root_on_the_way_are_followed_inside_the_root() {
     let target = |path: &str| std::fs::read_link(machine.root.path(path)).ok();
     assert_eq!(target("run/app/token").as_deref(), Some("/run/sealift/a".as_ref()));
     assert_eq!(target("persist/home/web/.netrc").as_deref(), Some("/run/sealift/b".as_ref()));
-    // Another path to the same place is the same link: it is not removed as one that is gone.
+    // Another path to the same place is the same link: it is not removed as obsolete.
     let manifest = machine.manifest(|manifest| entry(manifest, "a")["path"] = json!("/run/app/token"));
     machine.install_from(&manifest, &["--strict"]).exits(0);
     assert_eq!(target("run/app/token").as_deref(), Some("/run/sealift/a".as_ref()));
-    // Nor may two secrets share it, or lie where sealift keeps its own.
+    // Two secrets may not share it, nor lie where sealift keeps its own files.
     let manifest = machine.manifest(|manifest| entry(manifest, "b")["path"] = json!("/run/app/token"));
     machine.install_from(&manifest, &["--strict"]).exits(1).says("b: its path /run/app/token is that of a too");
     let manifest = machine.manifest(|manifest| entry(manifest, "a")["path"] = json!("/var/run/sealift.d/x"));
@@ -297,7 +297,7 @@ fn what_an_owner_puts_in_the_way_costs_only_his_own_link() {
         machine.sandbox.tool("chown", &["-hR", "1234:1234", &shown(&home)]);
         let value = machine.sandbox.value(what);
         machine.sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], value.as_bytes()).exits(0);
-        // A switch goes on, and says what is missing.
+        // A switch continues, and reports what is missing.
         machine
             .install(&["--strict"])
             .exits(0)
@@ -309,7 +309,7 @@ fn what_an_owner_puts_in_the_way_costs_only_his_own_link() {
         let status = machine.status();
         assert_eq!(status["secrets"]["a"]["serial"], json!(serial), "{what}");
         assert!(status["secrets"]["theirs"]["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{status}");
-        // A boot ends with what failed.
+        // A boot continues too, and ends with an error.
         machine.install(&[]).exits(4).says("theirs: ").says(why);
         assert_eq!(machine.delivered("theirs"), Some(machine.sandbox.value("theirs")), "{what}");
         if what == "a full disk" {
@@ -317,13 +317,13 @@ fn what_an_owner_puts_in_the_way_costs_only_his_own_link() {
         }
         assert!(names(outside.clone()).is_empty(), "{what}");
     }
-    // What stood there stands there.
+    // What was there is unchanged.
     fresh();
     std::fs::write(&place, "kept").expect("a file");
     machine.sandbox.tool("chown", &["-hR", "1234:1234", &shown(&home)]);
     machine.install(&["--strict"]).exits(0);
     assert_eq!(std::fs::read_to_string(&place).expect("a file"), "kept");
-    // And so is a delivered file that its owner made endless.
+    // The same for a delivered file that its owner made huge.
     let delivered = std::fs::OpenOptions::new().write(true).open(machine.root.path("run/sealift/theirs"));
     delivered.expect("it is there").set_len(1 << 30).expect("it grows");
     std::fs::remove_file(&place).expect("removed");
@@ -331,7 +331,7 @@ fn what_an_owner_puts_in_the_way_costs_only_his_own_link() {
     assert_eq!(machine.delivered("theirs"), Some(machine.sandbox.value("theirs")));
 }
 
-/// What an owner exchanges while a link is made in his home leads root nowhere, and gets him nothing of root's.
+/// Directories that an owner swaps while a link is created in the home lead root nowhere, and gain nothing of root's.
 #[test]
 fn exchanges_during_an_install_gain_nothing() {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -357,7 +357,7 @@ fn exchanges_during_an_install_gain_nothing() {
             let (one, other, stop) = (home.join(one), home.join(other), &stop);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    // One that is not there just now is tried again.
+                    // If one is missing at the moment, try again.
                     let _missing = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
                 }
             });
@@ -367,7 +367,7 @@ fn exchanges_during_an_install_gain_nothing() {
         assert!(failed.is_none(), "{failed:?}");
     });
     assert!(names(machine.root.path("etc/outside")).is_empty());
-    // Wherever it is by now, what is root's is root's.
+    // Wherever it is now, root's directory still belongs to root.
     let found = machine.sandbox.tool("find", &[home.to_str().expect("UTF-8"), "-name", "mark", "-printf", "%h"]);
     let found = std::fs::metadata(String::from_utf8(found).expect("UTF-8")).expect("it is there");
     assert_eq!((found.uid(), found.mode() & 0o7777), (0, 0o755));
@@ -413,7 +413,7 @@ fn who_holds_the_lock_is_waited_for() {
     command.arg("install").arg(machine.sandbox.path("m.json"));
     command.args(["--root", machine.root.shown(), "--identity", &machine.sandbox.key("web")]);
     let mut child = command.spawn().expect("it starts");
-    // The kernel lists who waits for a lock, behind an arrow.
+    // The kernel lists waiters for a lock with an arrow.
     let waits = || {
         let locks = std::fs::read_to_string("/proc/locks").expect("the kernel's list");
         locks.lines().any(|line| line.contains("->") && line.contains(&format!(" {} ", child.id())))

@@ -1,5 +1,5 @@
-//! Killed at any step, on a full or read-only file system: the old or the new state stands, never a mix, and the next
-//! install works.
+//! Killed at any step, or on a full or read-only file system: the old or the new state is in place, never a mix, and
+//! the next install works.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::{Machine, entry, names};
 use crate::crash::can_inject;
 use crate::harness::Run;
 
-/// Runs an install of a manifest under strace; none of its output is ours.
+/// Runs an install of a manifest under strace, whose own output is discarded.
 pub fn traced(machine: &Machine, options: &[&str], manifest: &str) -> Run {
     let mut command = machine.sandbox.command("strace");
     command.args(["-f", "-qq", "-o", "/dev/null"]).args(options).arg(env!("CARGO_BIN_EXE_sealift"));
@@ -23,7 +23,7 @@ pub fn traced(machine: &Machine, options: &[&str], manifest: &str) -> Run {
     machine.sandbox.run(command, b"")
 }
 
-/// Kills an install at each call of each of these, until it calls it no more. `check` sees the state after each.
+/// Kills an install at each call of each of these, until there are no more. `check` sees the state after each.
 fn killed_at_each(machine: &Machine, manifest: &str, calls: &[&str], mut check: impl FnMut(&str)) -> usize {
     let mut kills = 0;
     for call in calls {
@@ -85,7 +85,8 @@ fn killed_at_any_step_the_old_or_the_new_state_stands() {
             Some("/run/sealift/a"),
             "{at}"
         );
-        // The next install works, and goes back for the next round. Two: the second clears what the first kept.
+        // The next install works, and restores the old state for the next round. Twice: the second one removes what the
+        // first kept.
         machine.install_from(&old_manifest, &["--strict"]).exits(0);
         machine.install_from(&old_manifest, &["--strict"]).exits(0);
         assert_eq!(values(&machine), old, "{at}");
@@ -147,7 +148,7 @@ fn a_full_file_system_leaves_the_old_state() {
             (Some(1), Some(machine.sandbox.value("a")), before.clone())
         );
     }
-    // And so does every other failure to write.
+    // The same for every other failure to write.
     std::fs::remove_file(machine.sandbox.fleet().join("secrets/large.age")).expect("removed");
     let manifest = machine.manifest(|manifest| {
         manifest["secrets"].as_array_mut().expect("secrets").retain(|entry| entry["name"] == "a");
@@ -186,7 +187,7 @@ fn links_of_an_install_that_fails_are_taken_back() {
     machine.sandbox.seal("a", &["--hosts", "web", "--path", "/opt/a"]);
     machine.sandbox.seal("b", &["--hosts", "web", "--path", "/opt/b"]);
     machine.install(&["--strict"]).exits(0);
-    // One link turned, one new, one gone.
+    // One link changed, one new, one removed.
     let manifest = machine.manifest(|manifest| {
         entry(manifest, "a")["path"] = json!("/opt/b");
         entry(manifest, "b")["path"] = json!("/opt/new");
@@ -259,7 +260,7 @@ fn plaintext_is_written_to_memory_only() {
         let writes: Vec<&&str> = seen.iter().filter(|line| line.contains("write")).collect();
         assert_eq!(writes.len(), 2, "{seen:#?}");
         assert!(writes.iter().all(|line| line.contains(&place)), "{writes:#?}");
-        // Besides, only the previous generation is read.
+        // Otherwise only the previous generation is read.
         assert!(seen.iter().all(|line| line.contains("write(") || line.contains("read(")), "{seen:#?}");
     }
 }

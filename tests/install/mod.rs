@@ -1,4 +1,4 @@
-//! manifest and install: on real mounts, as root, in a mount namespace that is private to the run.
+//! manifest and install: on real mounts, as root, in a mount namespace private to the run.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -21,14 +21,13 @@ mod units;
 mod user;
 mod verify;
 
-/// A fleet with the host `web`, and a machine to install it on.
 pub struct Machine {
     pub root: Root,
     pub sandbox: Sandbox,
 }
 
 impl Machine {
-    /// None where mounts cannot be made here.
+    /// `None` if mounts are not permitted here.
     pub fn new() -> Option<Self> {
         let sandbox = Sandbox::with_fleet(&["web", "db"]);
         let root = sandbox.root("R")?;
@@ -41,14 +40,13 @@ impl Machine {
         Some(machine)
     }
 
-    /// Writes a file of the machine.
     pub fn write(&self, path: &str, content: &str) {
         let path = self.root.path(path);
         std::fs::create_dir_all(path.parent().expect("a directory")).expect("the directory is made");
         std::fs::write(path, content).expect("the file is written");
     }
 
-    /// The manifest of `web`, changed, in a file.
+    /// The manifest of `web` after this change, in a file.
     pub fn manifest(&self, change: impl FnOnce(&mut Value)) -> String {
         let mut manifest = self.sandbox.sealift(&["manifest", "web"]).exits(0).json();
         change(&mut manifest);
@@ -57,7 +55,6 @@ impl Machine {
         path.to_str().expect("UTF-8").to_owned()
     }
 
-    /// Installs a manifest with the host's key.
     pub fn install_from(&self, manifest: &str, options: &[&str]) -> Run {
         let key = self.sandbox.key("web");
         let mut arguments = vec!["install", manifest, "--root", self.root.shown(), "--identity", &key];
@@ -65,40 +62,37 @@ impl Machine {
         self.sandbox.sealift(&arguments)
     }
 
-    /// Installs what the fleet says now.
+    /// Installs the fleet's current manifest.
     pub fn install(&self, options: &[&str]) -> Run {
         self.install_from(&self.manifest(|_| {}), options)
     }
 
-    /// A delivered value.
     pub fn delivered(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.root.path("run/sealift").join(name)).ok()
     }
 
-    /// Owner, group and permissions of a delivered file.
+    /// Uid, gid and mode of a delivered file.
     pub fn access(&self, name: &str) -> (u32, u32, u32) {
         let stat = self.root.path("run/sealift").join(name).metadata().expect("it is there");
         (stat.uid(), stat.gid(), stat.permissions().mode() & 0o7777)
     }
 
-    /// The number of the live generation.
     pub fn live(&self) -> Option<u64> {
         let target = std::fs::read_link(self.root.path("run/sealift")).ok()?;
         target.to_str()?.strip_prefix("sealift.d/")?.parse().ok()
     }
 
-    /// The status as it lies there.
+    /// The content of the status file.
     pub fn status(&self) -> Value {
         let text = std::fs::read(self.root.path("run/sealift.d/status.json")).expect("a status");
         serde_json::from_slice(&text).expect("JSON")
     }
 
-    /// What lies in the directory of generations, sorted.
+    /// The sorted entries of the directory of generations.
     pub fn generations(&self) -> Vec<String> {
         names(self.root.path("run/sealift.d"))
     }
 
-    /// A request for the library, for this machine.
     pub fn request(&self, manifest: &str) -> sealift::commands::install::Request {
         sealift::commands::install::Request {
             manifest: manifest.into(),
@@ -111,7 +105,6 @@ impl Machine {
         }
     }
 
-    /// Changes one byte of a sealed file.
     pub fn damage(&self, name: &str) {
         let path = self.sandbox.fleet().join(format!("secrets/{name}.age"));
         let mut bytes = std::fs::read(&path).expect("a sealed file");
@@ -119,7 +112,7 @@ impl Machine {
         std::fs::write(path, bytes).expect("it is damaged");
     }
 
-    /// Exchanges two sealed files.
+    /// Swaps two sealed files.
     pub fn exchange(&self, one: &str, other: &str) {
         let path = |name: &str| self.sandbox.fleet().join(format!("secrets/{name}.age"));
         std::fs::rename(path(one), path("kept")).expect("renamed");
@@ -134,7 +127,7 @@ pub fn entry<'a>(manifest: &'a mut Value, name: &str) -> &'a mut Value {
     secrets.iter_mut().find(|entry| entry["name"] == json!(name)).expect("the secret")
 }
 
-/// The names in a directory, sorted.
+/// The sorted names in a directory.
 pub fn names(directory: PathBuf) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -142,11 +135,10 @@ pub fn names(directory: PathBuf) -> Vec<String> {
     names
 }
 
-/// Nobody to talk to.
+/// A `Talk` that shows nothing.
 pub struct Silence;
 
 impl Silence {
-    /// For the library's verbs.
     pub fn talk() -> Arc<dyn Talk> {
         Arc::new(Self)
     }

@@ -1,4 +1,4 @@
-//! What is put where, for whom, and what happens when something of it fails.
+//! Where files are delivered, with which access, and what happens if something fails.
 
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -59,7 +59,7 @@ fn a_second_install_keeps_one_former_generation_and_tells_what_changed() {
     }
     assert_eq!(machine.generations(), [".key", "19", "20", "status.json"]);
     assert_eq!(machine.status()["secrets"]["a"]["value"], digest, "the key lasts as long as the boot");
-    // A service that holds the old file open is not disturbed.
+    // A service that has the old file open is not affected.
     let mut text = String::new();
     held.read_to_string(&mut text).expect("it is read");
     assert_eq!(text, machine.sandbox.value("b"));
@@ -111,10 +111,10 @@ fn one_command_is_strict_in_a_switch_and_not_in_a_boot() {
     machine.sandbox.seal("b", &["--hosts", "web"]);
     let good = std::fs::read(machine.sandbox.fleet().join("secrets/b.age")).expect("a sealed file");
     machine.damage("b");
-    // A boot: what opens is there, and the unit says what does not.
+    // At boot, what opens is delivered, and the unit reports what does not.
     machine.install(&["--strict=live"]).exits(4).says("secrets/b.age: its content is damaged");
     assert_eq!((machine.delivered("a").is_some(), machine.delivered("b")), (true, None));
-    // A switch: nothing changes.
+    // On a switch, nothing changes.
     machine
         .sandbox
         .sealift_with(&["seal", "a", "--replace", "--stdin"], machine.sandbox.value("a2").as_bytes())
@@ -124,7 +124,7 @@ fn one_command_is_strict_in_a_switch_and_not_in_a_boot() {
     std::fs::write(machine.sandbox.fleet().join("secrets/b.age"), good).expect("it is fixed");
     machine.install(&["--strict=live"]).exits(0);
     assert_eq!(machine.live(), Some(2));
-    // A link to memory that is gone is no live generation.
+    // A symlink to unmounted memory is no live generation.
     machine.sandbox.tool("umount", &[machine.root.path("run/sealift.d").to_str().expect("UTF-8")]);
     machine.damage("b");
     machine.install(&["--strict=live"]).exits(4);
@@ -214,11 +214,11 @@ fn without_a_key_that_opens_nothing_is_delivered() {
         .says("/R/var/lib/sealift/identity");
     install(&["--strict"]).exits(5).says("no usable identity");
     assert_eq!((machine.delivered("a"), machine.delivered("b")), (None, None));
-    // The manifest's own are looked for below the root.
+    // The manifest's own paths are looked up below the root.
     std::fs::copy(machine.sandbox.key("web"), machine.root.path("etc/ssh/ssh_host_ed25519_key")).expect("copied");
     install(&["--strict"]).exits(0);
     assert!(machine.delivered("a").is_some());
-    // And what was there stays when the key is gone.
+    // And the previous values stay if the key is gone.
     install(&["--identity", &wrong]).exits(4).says("2 kept from before");
     assert!(machine.delivered("a").is_some());
 }
@@ -265,7 +265,7 @@ fn missing_directories_are_made_like_those_that_they_lie_in() {
         (stat.uid(), stat.gid(), stat.permissions().mode() & 0o777)
     };
     assert_eq!((is("home/web/.config"), is("home/web/.config/gh")), ((1234, 77, 0o750), (1234, 77, 0o750)));
-    // A home that nobody made yet becomes its user's, and not root's.
+    // A home that does not exist yet is created for its user, not for root.
     assert_eq!(
         (is("home"), is("home/late"), is("home/late/.ssh")),
         ((0, 0, 0o755), (1235, 100, 0o700), (1235, 100, 0o700))
@@ -283,7 +283,7 @@ fn one_bad_record_fails_one_secret() {
     machine.sandbox.seal("roots", &["--hosts", "web"]);
     machine.sandbox.seal("theirs", &["--hosts", "web", "--owner", "web", "--group", "web"]);
     let write = |file: &str, bytes: &[u8]| std::fs::write(machine.root.path(file), bytes).expect("written");
-    // A comment in another encoding is nobody's fault.
+    // A comment in another encoding does not matter.
     write("etc/passwd", b"m:x:1001:100:M\xfcller:/:/bin/sh\nweb:x:1234:1234::/:/bin/sh\n");
     write("etc/group", b"m\xfcller:x:7:\nweb:x:1234:\n");
     machine.install(&["--strict"]).exits(0);
@@ -307,7 +307,7 @@ fn one_bad_record_fails_one_secret() {
         machine.install(&[]).exits(4).says("theirs: ").says(why).says("1 new or changed, 1 kept from before");
         assert_eq!(machine.delivered("roots"), Some(value));
     }
-    // One that cannot be read at all costs those that it could name.
+    // An unreadable file affects every name that it could contain.
     std::fs::remove_file(machine.root.path("etc/passwd")).expect("removed");
     std::fs::create_dir(machine.root.path("etc/passwd")).expect("a directory");
     machine
@@ -367,7 +367,7 @@ fn staging_opens_everything_and_changes_nothing() {
     let manifest = machine.manifest(|_| {});
     let staged = install::stage(&machine.request(&manifest), &Silence::talk(), Owners::MayCome).expect("it opens");
     assert_eq!(staged.unknown_owners, ["user ghost"]);
-    // Where the install comes before the switch that could make them, this is the time to say so.
+    // Before a switch that could create them, a missing owner is an error at staging.
     let error = install::stage(&machine.request(&manifest), &Silence::talk(), Owners::MustExist).expect_err("no owner");
     assert!(error.in_one_line().contains("b: there is no user ghost on this host"), "{}", error.in_one_line());
     assert!(staged.secrets.iter().all(|secret| secret.changed && secret.serial == Some(1)));

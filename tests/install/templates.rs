@@ -1,4 +1,4 @@
-//! Templates: files that are put together on the machine from text and values.
+//! Templates: files that the machine assembles from text and values.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use sealift::commands::install;
 
 use super::{Machine, entry};
 
-/// A template of a manifest.
+/// A template in a manifest.
 fn template(name: &str, content: &str) -> Value {
     json!({
         "name": name, "content": content, "owner": "root", "group": "root", "mode": "0400",
@@ -27,7 +27,8 @@ fn manifest(machine: &Machine, templates: &[Value]) -> String {
 fn values_are_put_into_the_text_once() {
     let Some(machine) = Machine::new() else { return };
     let user = machine.sandbox.seal("db/user", &["--hosts", "web"]);
-    // A value that looks like a placeholder stays what it is: else whoever chooses one secret could read another.
+    // A value that looks like a placeholder is not expanded: otherwise choosing one secret would give access to
+    // another.
     let sly = format!("{}<sealift:db/user>", machine.sandbox.canary);
     machine.sandbox.sealift_with(&["seal", "sly", "--hosts", "web", "--stdin"], sly.as_bytes()).exits(0);
     let mut app = template("app.ini", "user=<sealift:db/user>\npassword='<sealift:sly>'\n# <sealift:db/user>\n");
@@ -47,7 +48,7 @@ fn values_are_put_into_the_text_once() {
     let status = machine.status();
     assert_eq!(status["secrets"]["app.ini"]["outcome"], json!("installed"));
     assert!(!status.to_string().contains(&machine.sandbox.canary));
-    // The same once more changes nothing; another value of what is in it does.
+    // Installing the same again changes nothing; another value of a contained secret does.
     machine.install_from(&path, &["--strict"]).exits(0).says("3 unchanged");
     machine
         .sandbox
@@ -69,7 +70,7 @@ fn a_template_fails_with_its_secret() {
     assert_eq!(machine.live(), Some(1));
     machine.install_from(&path, &[]).exits(4).says("2 unchanged, 2 kept from before");
     assert_eq!(machine.delivered("both"), both);
-    // Where there is nothing to keep, there is nothing: never a file with a gap.
+    // If there is nothing to keep, there is no file: never one with a gap.
     machine.sandbox.tool("umount", &[machine.root.path("run/sealift.d").to_str().expect("UTF-8")]);
     machine.install_from(&path, &[]).exits(4).says("2 new or changed, 2 missing");
     assert_eq!(machine.delivered("both"), None);
@@ -94,13 +95,13 @@ fn what_is_wrong_with_a_template_is_told_before_anything_happens() {
     refused(&[template("../b", "x")], "a template: name:");
     let mut open = template("t", "x");
     open["mode"] = json!("0644");
-    // It says what it is, the value, and the option that sets it.
+    // The error names the template, the value, and the option that sets it.
     refused(
         &[open.clone()],
         "the template t: mode: not a mode for a secret: four octal digits, nothing for others: 0644",
     );
     refused(&[open], "sealift.templates.\"t\" in Nix says this");
-    // What users are made with is for root alone: no template spreads it.
+    // Secrets needed for users are for root alone: no template may contain them.
     let path = machine.manifest(|manifest| {
         manifest["version"] = json!(2);
         manifest["templates"] = json!([template("t", "<sealift:early>")]);
@@ -137,7 +138,7 @@ fn templates_are_of_the_second_version() {
     machine.install_from(&with(1, json!([template("t", "x")])), &[]).exits(2).says("which has no templates");
     machine.install_from(&with(3, json!([])), &[]).exits(2).says("this program reads versions 1 to 2");
     machine.install_from(&with(2, json!([])), &[]).exits(0);
-    // What has none is written as before, so that a program which knows none reads it.
+    // A manifest without templates is written as before, so that an older program can read it.
     let plain = machine.sandbox.sealift(&["manifest", "web"]).exits(0).json();
     assert_eq!((&plain["version"], plain.get("templates")), (&json!(1), None));
 }

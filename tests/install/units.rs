@@ -1,5 +1,5 @@
-//! Which units are told. No systemd runs here: `systemctl` is a stand-in that writes down how it was called, and the root
-//! is that of a mount namespace with an empty `/run`.
+//! Which units are restarted or reloaded. No systemd runs here: `systemctl` is a stand-in that records its calls, and
+//! the root is that of a mount namespace with an empty `/run`.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -42,7 +42,7 @@ fn active_units_of_changed_values_are_told_once_and_together() {
         std::fs::create_dir_all(sandbox.path(folder)).expect("a directory");
     }
     sandbox.allow(sandbox.path("run/sealift.d"));
-    // The same memory for every install, as if it were one boot: mounted here, seen there.
+    // The same memory for every install, as within one boot: mounted here, visible there.
     let memory = sandbox.path("run/sealift.d");
     let memory = memory.to_str().expect("UTF-8");
     sandbox.tool("mount", &["-t", "ramfs", "-o", "mode=0751", "x", memory]);
@@ -68,7 +68,7 @@ fn active_units_of_changed_values_are_told_once_and_together() {
     let (run, log) = install("--strict");
     run.exits(0);
     assert_eq!(log, "", "a boot restarts nothing");
-    // A new seal of the same value, and a new value that is the same.
+    // A new seal of the same value, and a new value that is equal.
     seal("a", "a");
     let (run, log) = install("--strict");
     run.exits(0);
@@ -87,14 +87,14 @@ fn active_units_of_changed_values_are_told_once_and_together() {
         serde_json::from_slice(&std::fs::read(sandbox.path("run/sealift/.status.json")).expect("a status"))
             .expect("JSON");
     assert_eq!(status["units"]["restarted"], json!(["one.service", "two.service"]));
-    // That a unit could not be told is a failure, and the values are in place.
+    // Failing to restart a unit is an error, but the values are in place.
     std::fs::write(sandbox.path("home/systemctl.code"), "1").expect("written");
     seal("b", "b3");
     let (run, _) = install("--strict");
     run.exits(4).says("the new values are in place");
     assert_eq!(std::fs::read_to_string(sandbox.path("run/sealift/b")).expect("it is there"), sandbox.value("b3"));
     std::fs::remove_file(sandbox.path("home/systemctl.code")).expect("removed");
-    // Below another root there are no units of ours.
+    // Below another root, no units are affected.
     seal("b", "b4");
     machine.install_from(&machine.manifest(units), &[]).exits(0);
     seal("b", "b5");

@@ -1,4 +1,4 @@
-//! A user's own secrets: in a runtime directory, for the user alone, without a mount.
+//! A user's own secrets: in a runtime directory, private to the user, without a mount.
 
 use crate::harness::Sandbox;
 
@@ -20,7 +20,7 @@ fn a_users_secrets_are_the_users_alone() {
         arguments.extend(options);
         sandbox.sealift(&arguments)
     };
-    // On a disk nothing is put, nor where others can enter.
+    // Nothing is put on a disk, or into a directory that others can enter.
     let mode = |mode: &str| sandbox.tool("chmod", &[mode, shown]);
     mode("0755");
     install(&[]).exits(1).says("is not a directory of one user alone").says("XDG_RUNTIME_DIR");
@@ -38,7 +38,7 @@ fn a_users_secrets_are_the_users_alone() {
     let status = std::fs::read_to_string(runtime.join("sealift.d/status.json")).expect("a status");
     assert!(status.contains(&format!("\"path\": \"{}\"", delivered.display())), "{status}");
     install(&["--strict=live"]).exits(0).says("1 unchanged");
-    // What is another user's, or has a place of its own, is not a user's to install.
+    // Another user's secrets, or ones with their own path, are not a user's to install.
     let with = |from: &str, to: &str| {
         assert!(manifest.contains(from));
         std::fs::write(sandbox.path("m.json"), manifest.replace(from, to)).expect("written");

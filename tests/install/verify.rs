@@ -1,4 +1,4 @@
-//! `install --check`, which Nix runs while it builds, and what is refused when a file is opened.
+//! `install --check`, which Nix runs during a build, and what is refused when a file is opened.
 
 use std::process::Stdio;
 
@@ -25,7 +25,7 @@ fn a_manifest_is_checked_without_keys_fleet_git_or_proc() {
     sandbox.seal("b/c", &["--hosts", "web"]);
     let manifest = manifest_of(&sandbox, |_| {});
     sandbox.sealift(&["install", &manifest, "--check"]).exits(0).says("2 secrets");
-    // Nothing but the manifest and the files it names is opened, and nothing is written.
+    // Only the manifest and the files it names are opened, and nothing is written.
     let mut command = sandbox.command("strace");
     command.args(["-f", "-qq", "-e", "trace=open,openat,openat2,creat,mkdir,mkdirat,mount,execve", "-o"]);
     command

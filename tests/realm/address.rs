@@ -1,4 +1,4 @@
-//! A system that cannot be reached any more is not kept.
+//! A system that makes the host unreachable is rolled back.
 
 use crate::harness::realm::Realm;
 

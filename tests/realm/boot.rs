@@ -1,8 +1,8 @@
-//! What a boot does with secrets: when, and what where one does not open.
+//! How a boot delivers secrets: when, and what happens if one does not open.
 
 use crate::harness::realm::{APP, Realm, cannot_realm};
 
-/// When a unit became so, in microseconds of this boot.
+/// When a unit reached a state, in microseconds since boot.
 fn since(realm: &Realm, unit: &str, property: &str) -> u64 {
     realm.property("web", unit, &format!("{property}TimestampMonotonic")).parse().expect("a number")
 }
@@ -16,7 +16,7 @@ fn nix_secrets_are_there_before_the_system_and_before_who_uses_them() {
     assert!(installed > 0);
     assert!(installed <= since(&realm, "sysinit.target", "ActiveEnter"));
     assert!(installed <= since(&realm, "app.service", "InactiveExit"));
-    // A recovery is there for the next boot, and had nothing to do.
+    // The recovery is enabled for the next boot, but had nothing to do.
     assert_eq!(realm.property("web", "sealift-recover.service", "ConditionResult"), "no");
 }
 
@@ -27,7 +27,7 @@ fn nix_users_are_made_with_their_secrets() {
     }
     for by in ["unit", "script"] {
         let realm = Realm::up(&["web"]);
-        // A hash, which is what a password file holds; the canary is in it.
+        // A hash, as in a password file, with the canary in it.
         let hash = format!("$6$salt${}", realm.sandbox.value("hash"));
         realm
             .sandbox
@@ -39,7 +39,7 @@ fn nix_users_are_made_with_their_secrets() {
         realm.sealift(&["deploy", "web", "--yes"]).exits(0);
         let shadow = realm.shell("web", "getent shadow mallory | cut -d: -f2");
         assert_eq!(shadow.trim(), hash, "{by}: at the switch");
-        // As on a machine whose users are made with each boot.
+        // As on a machine that recreates its users at every boot.
         realm.shell("web", "usermod -p '!' mallory");
         realm.rig(&["reboot", "web"]);
         realm.is_tidy("web");
@@ -49,7 +49,7 @@ fn nix_users_are_made_with_their_secrets() {
             let installed = since(&realm, "sealift-install-users.service", "ActiveEnter");
             assert!(installed <= since(&realm, "systemd-sysusers.service", "InactiveExit"));
         }
-        // What passwd does to a disk is not what is looked for.
+        // Remove what passwd itself left on the disk.
         realm.shell("web", "usermod -p '!' mallory; rm -f /etc/shadow-");
     }
 }
@@ -59,10 +59,10 @@ fn nix_a_wrong_host_key_stops_no_boot_and_keeps_what_this_boot_had() {
     let Some(realm) = Realm::try_deployed("realm: wrong host key at boot", &["web"]) else { return };
     let key = "/etc/ssh/ssh_host_ed25519_key";
     realm.shell("web", &format!("cp -p {key} /root/key && rm {key} && ssh-keygen -q -t ed25519 -N '' -f {key} <<< y"));
-    // In a boot that had them, the last good bytes stay.
+    // During the boot that delivered them, the last good values stay.
     realm.shell("web", "! systemctl restart sealift-install.service 2> /dev/null");
     assert_eq!(realm.secret("web", "token"), Some(realm.sandbox.value("first")));
-    // The next one has none; it goes on, and says what is wrong.
+    // The next boot has none; it continues and reports what is wrong.
     realm.rig(&["reboot", "web"]);
     assert_eq!(realm.secret("web", "token"), None);
     assert_eq!(realm.property("web", "sealift-install.service", "ActiveState"), "failed");
@@ -70,7 +70,7 @@ fn nix_a_wrong_host_key_stops_no_boot_and_keeps_what_this_boot_had() {
     assert_eq!(realm.property("web", "sshd.service", "ActiveState"), "active");
     let said = realm.on("web", &["journalctl", "-b", "-u", "sealift-install.service", "-o", "cat", "--no-pager"]);
     assert!(said.contains("token"), "{said}");
-    // With its key again it is as it was.
+    // With the key back, all is as before.
     realm.shell("web", &format!("cp -p /root/key {key} && rm {key}.pub"));
     realm.rig(&["reboot", "web"]);
     realm.is_in_order("web", "first", 2);

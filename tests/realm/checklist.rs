@@ -1,6 +1,6 @@
-//! The checklist of the reference fleet: every check that recipients.toml at the top declares holds on a machine that is as it
-//! should be, and each finds the one thing that is not. Programs are stood in for by files of their names; systemd, the units
-//! and what is asked of them are real.
+//! The checklist of the reference fleet: every check declared in recipients.toml at the top passes on a healthy
+//! machine, and each detects its own defect. Programs are replaced by files of their names; systemd, units and their
+//! states are real.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use serde_json::json;
 use crate::harness::nix::top;
 use crate::harness::realm::{Realm, cannot_realm};
 
-/// The units that the fleet's machines have, as far as a check names them. sshd is the machine's own.
+/// The units of the fleet's machines that checks name. sshd is the machine's own.
 const UNITS: [&str; 7] =
     ["display-manager", "gitea", "gitea-runner-main", "ollama", "podman-wallabag", "syncthing", "wireguard-wg0"];
 
-/// What a machine is like that fulfils all of it, beyond its units.
+/// Makes a machine pass all checks, beyond its units.
 const FULFILS: &str = r#"
   set -e
   ip route replace default dev eth0
@@ -29,7 +29,7 @@ const FULFILS: &str = r#"
   ln -sfn $(nix-store --add /root/zshrc) /home/jay/.zshrc
 "#;
 
-/// One thing that is not as it should be, and how it becomes so again.
+/// Shell commands that break one check, and that repair it again.
 fn broken(check: &str, declared: &toml::Table) -> (String, String) {
     let of = |key: &str| declared.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
     let bin = "/etc/profiles/per-user/jay/bin";
@@ -41,7 +41,7 @@ fn broken(check: &str, declared: &toml::Table) -> (String, String) {
         ("no_failed_units", _) => {
             pair("systemd-run --quiet --wait --unit=broken false || true", "systemctl reset-failed broken")
         }
-        // One that is not the unit's lets us in.
+        // An sshd outside the unit keeps logins possible.
         ("unit", "remote-access") => pair(
             "systemctl stop sshd && mkdir -p /run/sshd && /usr/sbin/sshd -f /etc/ssh/sshd_config -o PidFile=/run/by-hand",
             "kill $(cat /run/by-hand) && systemctl start sshd",
@@ -58,7 +58,7 @@ fn broken(check: &str, declared: &toml::Table) -> (String, String) {
             "echo 'y() { :; }' > /root/short && ln -sfn $(nix-store --add /root/short) /home/jay/.zshrc",
             "ln -sfn $(nix-store --add /root/zshrc) /home/jay/.zshrc",
         ),
-        // Somebody's own file in the place of the link.
+        // A user's own file instead of the symlink.
         ("store_link", _) => pair(
             "rm /home/jay/.zshrc && cp /root/zshrc /home/jay/.zshrc",
             "ln -sfn $(nix-store --add /root/zshrc) /home/jay/.zshrc",
@@ -88,8 +88,8 @@ fn nix_each_row_of_the_checklist_holds_where_it_should_and_fails_where_not() {
     let policy: toml::Table = text.parse().expect("TOML");
     let checks = policy["checks"].as_table().expect("checks");
     let realm = Realm::up(&["nixos"]);
-    // One machine to which every one of them applies, beside another that some of them name. Root logs in: jay cannot, once
-    // jay's login shell is broken.
+    // One machine to which every check applies, and another that some of them name. Root logs in, because jay cannot
+    // after jay's login shell is broken.
     let declared = realm.sandbox.read("recipients.toml").replace(
         "address = \"jay@nixos\"\n",
         "address = \"root@nixos\"\ntags = [\"desktop\", \"runner\", \"syncthing\"]\n",
@@ -123,7 +123,7 @@ fn nix_each_row_of_the_checklist_holds_where_it_should_and_fails_where_not() {
     let functions = std::fs::read_to_string(Path::new(top()).join("dotfiles/functions")).expect("dotfiles/functions");
     std::fs::write(realm.inside("nixos", "/root/zshrc"), format!("y() {{ :; }}\n{functions}")).expect("written");
     realm.shell("nixos", FULFILS);
-    // What a command says is new with a deploy, and must be well after it.
+    // The command of a check is new with the deploy, and must pass after it.
     realm.sealift(&["deploy", "nixos", "--yes"]).exits(0);
 
     let well = format!("{} checks and 1 secret are as they should be", checks.len());
@@ -134,7 +134,7 @@ fn nix_each_row_of_the_checklist_holds_where_it_should_and_fails_where_not() {
         let run = realm.sealift(&["verify", "nixos"]).exits(3).prints(&format!("nixos: check {name}: "));
         let found: Vec<String> =
             run.text().lines().filter(|line| line.contains(": check ")).map(str::to_owned).collect();
-        // Whoever cannot log in has no functions either.
+        // A user who cannot log in has no shell functions either.
         let also = if name == "login" { ": check shell-functions: " } else { ": check : " };
         let other = found.iter().filter(|line| !line.contains(&format!(": check {name}: ")) && !line.contains(also));
         assert_eq!(other.count(), 0, "{name} alone is broken: {found:?}");
@@ -142,7 +142,7 @@ fn nix_each_row_of_the_checklist_holds_where_it_should_and_fails_where_not() {
     }
     realm.sealift(&["verify", "nixos"]).exits(0).says(&well);
 
-    // A system that does not fulfil one of them is not kept.
+    // A system that fails a check is rolled back.
     realm.has("nixos", "second", &system(&UNITS[1..]));
     realm.commit();
     let run = realm.sealift(&["deploy", "nixos", "--yes", "--settle", "1"]).exits(6);

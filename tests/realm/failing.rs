@@ -1,4 +1,4 @@
-//! A system with something that fails is not kept: the previous one comes back, by the real service manager.
+//! A system with a failing unit is rolled back by the real service manager.
 
 use crate::harness::realm::{APP, Realm};
 
@@ -6,7 +6,7 @@ fn service(lines: &str) -> String {
     format!("services.bad.text = ''\n[Service]\n{lines}\n'';")
 }
 
-/// A deploy of a system with this is rolled back, and says this.
+/// Asserts that a deploy of a system with `more` is rolled back with this message.
 fn is_rolled_back(realm: &Realm, more: &str, says: &str) {
     let before = realm.state("web");
     realm.changes(&["web"], more);
@@ -14,7 +14,7 @@ fn is_rolled_back(realm: &Realm, more: &str, says: &str) {
     assert_eq!(run.result()["outcome"], "rolled-back");
     assert_eq!(realm.state("web"), before);
     realm.is_in_order("web", "first", 2);
-    // It would boot again as it is.
+    // The next boot starts the same system.
     realm.rig(&["reboot", "web"]);
     realm.is_in_order("web", "first", 2);
 }
@@ -31,7 +31,7 @@ fn nix_a_unit_that_had_failed_before_is_no_reason_to_go_back() {
     let bad = service("ExecStart=/usr/bin/false");
     realm.has("web", "first", &format!("{APP}{bad}"));
     realm.commit();
-    // It comes with the boot, which nobody holds back for it.
+    // It fails at boot, after which nothing is rolled back.
     realm.sealift(&["deploy", "web", "--action", "boot", "--yes"]).exits(0);
     realm.rig(&["reboot", "web"]);
     assert_eq!(realm.property("web", "bad.service", "ActiveState"), "failed");
@@ -46,7 +46,7 @@ fn nix_a_unit_of_a_user_that_fails_takes_the_system_back() {
     let note = |what: &str| format!("userServices.note.text = ''\n[Service]\n{what}\n'';");
     realm.has("web", "first", &format!("{APP}{}", note("ExecStart=/usr/bin/sleep infinity")));
     realm.commit();
-    // The user's manager runs from the boot on.
+    // The user's manager runs from boot on.
     realm.shell("web", "mkdir -p /var/lib/systemd/linger && touch /var/lib/systemd/linger/jay");
     realm.sealift(&["deploy", "web", "--yes"]).exits(0);
     realm.rig(&["reboot", "web"]);
@@ -56,7 +56,7 @@ fn nix_a_unit_of_a_user_that_fails_takes_the_system_back() {
     realm.changes(&["web"], &note("Type=oneshot\nExecStart=/usr/bin/false"));
     realm.sealift(&["deploy", "web", "--yes"]).exits(6).says("note.service");
     assert_eq!(realm.state("web"), before);
-    // What the previous system started is a user's to start again: no switch starts a unit that has failed.
+    // Units of the previous system are the user's to start again: no switch starts a unit that has failed.
     realm.is_in_order("web", "first", 2);
 }
 
@@ -88,7 +88,7 @@ fn nix_a_unit_that_its_user_makes_fail_takes_nothing_back() {
 #[test]
 fn nix_a_user_who_logs_in_or_out_is_no_reason_to_go_back() {
     let Some(realm) = Realm::try_deployed("realm: user without a manager", &["web"]) else { return };
-    // As it is for a moment while somebody logs in: there is a session, and no manager to talk to.
+    // As for a moment during a login: there is a session, but no manager to talk to.
     realm.shell("web", "systemctl mask --runtime --now user@1000.service");
     realm.changes(&["web"], "");
     realm
@@ -102,7 +102,7 @@ fn nix_a_user_who_logs_in_or_out_is_no_reason_to_go_back() {
 #[test]
 fn nix_a_switch_that_a_user_ends_by_logging_out_goes_on() {
     let Some(realm) = Realm::try_up("realm: user who logs out in a switch", &["web"]) else { return };
-    // Ends when it may, by all or by its own user.
+    // Stops when released, for all users or for its own.
     let slow = |more: &str| {
         format!(
             "{APP}userServices.slow = {{
@@ -131,7 +131,7 @@ fn nix_a_switch_that_a_user_ends_by_logging_out_goes_on() {
     realm.has("web", "second", &slow("CHANGED=1"));
     realm.commit();
     let deploying = realm.start(&["deploy", "web", "--yes"]);
-    // While the units of one user are switched, the next one goes. jay comes and goes with each connection.
+    // While the units of one user are switched, another user logs out. jay logs in and out with each connection.
     realm.shell(
         "web",
         "timeout 90 sh -c 'until [ -e /tmp/at.0 ] || [ -e /tmp/at.1001 ]; do sleep 0.1; done'

@@ -1,14 +1,14 @@
-//! A run that is killed while it switches a home that is no part of the system: home and system go back together. The
+//! A run killed while it switches a home that is not part of the system: home and system are rolled back together. The
 //! activation packages are stand-ins that stop half-way; nix, its profiles and its daemon are real.
 
 use crate::harness::realm::{APP, Realm, cannot_realm};
 
-/// A fleet whose machines run their first systems, and jay's first home.
+/// A fleet whose machines run their first systems and jay's first home.
 fn deployed(names: &[&str]) -> Realm {
     let realm = Realm::up(names);
     for name in names {
         is(&realm, name, "one");
-        // Whoever stops at a point is jay.
+        // The stand-in stops as jay.
         realm.shell(name, "chmod 777 /var/realm/hold /var/realm/at && chmod 666 /var/realm/go");
     }
     realm.commit();
@@ -20,12 +20,12 @@ fn deployed(names: &[&str]) -> Realm {
     realm
 }
 
-/// Says what the home on a machine should be from now on.
+/// Sets the home on a machine.
 fn is(realm: &Realm, name: &str, greeting: &str) {
     realm.sandbox.write(&format!("homes/jay@{name}.nix"), format!("{{ greeting = \"{greeting}\"; }}\n"));
 }
 
-/// What is linked, what the profile says, and which home says that it is active.
+/// What is linked, what the profile says, and which home is recorded as active.
 fn home(realm: &Realm, name: &str) -> String {
     realm.shell(
         name,
@@ -38,10 +38,10 @@ fn home(realm: &Realm, name: &str) -> String {
 const ONE: &str = "greeting one\none one\nprofile one 1\nactive one\n";
 const TWO: &str = "greeting two\ntwo two\nprofile two 2\nactive two\n";
 
-/// A point at which a machine stops, and what happens to it there.
+/// A point at which a machine stops, and what is done to it there.
 type Kill<'a> = (&'a str, fn(&Realm, &str));
 
-/// Kills one machine's run at each of these points, in this way, during one deploy to all of them.
+/// Kills one machine's run at each of these points during one deploy to all of them.
 fn killed(kills: &[Kill<'_>], arguments: &[&str]) {
     let names: Vec<String> = (1..=kills.len()).map(|number| format!("m{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -69,7 +69,7 @@ fn killed(kills: &[Kill<'_>], arguments: &[&str]) {
         let told = run.results().into_iter().find(|result| result["host"] == **name);
         assert_eq!(told.unwrap_or_else(|| panic!("nothing of {name}: {}", run.text()))["outcome"], "rolled-back");
     }
-    // And whoever comes next is not in the way of anything.
+    // The next deploy is not affected.
     realm.sealift(&[&["deploy", "--all", "--yes"], arguments].concat()).exits(0);
     for name in &names {
         let (mark, generations) = if only_homes { ("first", 2) } else { ("second", 3) };
@@ -124,7 +124,7 @@ fn nix_a_way_back_of_a_home_that_is_cut_is_gone_to_its_end() {
     }
     let realm = deployed(&["web"]);
     is(&realm, "web", "two");
-    // Nothing answers to it: the deploy goes back, and stops with a part of the former home linked.
+    // The check fails: the deploy is rolled back, and stops with part of the previous home linked.
     realm.declare("\n[checks.never]\non = [\"web\"]\nexists = \"/var/realm/wanted\"\n");
     realm.shell("web", "touch /var/realm/wanted");
     realm.has("web", "second", &format!("{APP} activation = \"/usr/bin/rm -f /var/realm/wanted\";"));

@@ -1,8 +1,8 @@
-//! What is killed on the machine, or goes down with it: it goes back, or it was done.
+//! A run killed on the machine, or with it: it is rolled back, or was done already.
 
 use crate::harness::realm::{Realm, cannot_realm};
 
-/// A deploy of a second system that has come to this point.
+/// A deploy of a second system that has reached this point.
 fn at(point: &str, then: impl FnOnce(&Realm)) {
     let realm = Realm::deployed(&["web"]);
     let before = realm.state("web");
@@ -13,7 +13,7 @@ fn at(point: &str, then: impl FnOnce(&Realm)) {
     assert_eq!(realm.state("web"), before);
     realm.is_in_order("web", "first", 2);
     assert_eq!(realm.last_record("web")["outcome"], "rolled-back");
-    // And whoever comes next is not in the way of anything.
+    // The next deploy is not affected.
     realm.sealift(&["deploy", "web", "--yes"]).exits(0);
     realm.is_in_order("web", "second", 3);
 }
@@ -67,7 +67,7 @@ fn nix_a_reboot_in_the_middle_of_a_switch_and_while_waiting_leaves_no_mix() {
     let realm = Realm::deployed(&["web"]);
     realm.changes(&["web"], "");
     let deploying = realm.stopped("web", "second.activated", &["deploy", "web", "--yes", "--acknowledge", "60"]);
-    // Nobody can come to acknowledge it.
+    // Nobody can acknowledge it.
     realm.rig(&["link", "web", "down"]);
     realm.go_on("web");
     realm.wait_for_journal("web", "\"reached\": \"acknowledge\"");

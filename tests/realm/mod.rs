@@ -1,5 +1,5 @@
-//! Deploys to machines with a real systemd, dbus, logind, sudo and nix daemon: what stand-ins cannot tell. tests/realm/README.md
-//! says what is real there. At the end of each test a machine must be exactly as it should be.
+//! Deploys to machines with a real systemd, dbus, logind, sudo and nix daemon, which stand-ins cannot replace.
+//! tests/realm/README.md says what is real there. After each test a machine must be exactly as expected.
 
 mod address;
 mod boot;

@@ -1,4 +1,4 @@
-//! What the machines of the realm take from sealift's modules is what the real module system makes of them.
+//! The parts of sealift's modules that realm machines use are equal to what the real module system makes of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A machine that lets little happen: sudo for one line only, no logind.
+//! A restricted machine: sudo for only one command line, and no logind.
 
 use crate::harness::realm::Realm;
 
@@ -16,9 +16,9 @@ fn nix_sudo_for_the_part_on_the_host_alone_is_enough() {
 #[test]
 fn nix_a_logind_that_is_dead_blocks_no_deploy() {
     let Some(realm) = Realm::try_deployed("realm: dead logind", &["web"]) else { return };
-    // A switch needs it, to list the users.
+    // A switch needs logind to list the users.
     realm.changes(&["web"], "activation = \"/usr/bin/systemctl start systemd-logind.service\";");
-    // It has been there, and nobody starts it for anyone who asks.
+    // Once it has run, it is no longer started on demand.
     realm.shell(
         "web",
         "rm /usr/share/dbus-1/system-services/org.freedesktop.login1.service &&

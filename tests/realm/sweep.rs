@@ -1,5 +1,5 @@
-//! The power is cut at every step that a deploy knows. The next boot has the old system or the new one with all that belongs
-//! to it, never a mix, and what was interrupted is dealt with within that boot.
+//! The power is cut at every step of a deploy. The next boot has the old system or the new one with everything that
+//! belongs to it, never a mix, and the interrupted run is completed or rolled back within that boot.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,35 +9,35 @@ use crate::harness::not_run;
 use crate::harness::realm::{APP, Realm, cannot_realm, watch};
 use crate::harness::rig::Kind;
 
-/// The steps that a journal knows, once something is changed.
+/// The steps recorded in a journal after something was changed.
 const STEPS: [&str; 5] = ["activate", "verify", "profile", "boot", "acknowledge"];
 
-/// Where the power is cut.
+/// When the power is cut.
 enum At {
-    /// Where a system stops: `MARK.POINT`.
+    /// When a system stops at `MARK.POINT`.
     Point(&'static str),
-    /// When the journal has this step, or one behind it: the last ones take a moment each.
+    /// When the journal has reached this step, or a later one: the last ones take only a moment.
     Step(&'static str),
-    /// When the journal says this.
+    /// When the journal contains this.
     Journal(&'static str),
-    /// When this link leads elsewhere than before.
+    /// When this symlink has changed.
     Link(&'static str),
-    /// When this file is there.
+    /// When this file exists.
     File(&'static str),
 }
 
-/// What may run after it.
+/// Which system may run after it.
 #[derive(Clone, Copy)]
 enum Then {
-    /// The system of before, and nothing else.
+    /// Only the previous one.
     Old,
-    /// Either, as a whole.
+    /// Either one, completely.
     Either,
 }
 
 struct Cut(At, Then);
 
-/// Cuts the power of one machine for each of these, during one deploy of `second` with `more` to all of them.
+/// Cuts the power of one machine at each of these points, during one deploy of `second` with `more` to all of them.
 fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
     let names: Vec<String> = (1..=cuts.len()).map(|number| format!("m{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -57,7 +57,7 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
             };
             let pid = realm.first_process(name);
             if matches!((at, then), (At::Step(_) | At::Link(_) | At::File(_), Then::Old)) {
-                // It cannot be past all of it before the power is gone, however late that comes.
+                // Stops it here, so that it cannot finish before the power is off.
                 realm.hold(name, &format!("{new}.bootloader"));
             }
             let (folder, is): (PathBuf, Box<dyn Fn() -> bool + Send>) = match at {
@@ -109,7 +109,7 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
     for ((name, before), Cut(at, then)) in names.iter().zip(before).zip(cuts) {
         let at = at.name();
         if first_contact && realm.shell(name, "cat /run/current-system/realm/mark") == "blank\n" {
-            // It knows nothing of sealift: what was begun is dealt with by whoever comes next. The profile may be ahead.
+            // The previous system knows nothing of sealift, so the next deploy cleans up. The profile may be ahead.
             let now = realm.state(name);
             assert!(now.starts_with("runs blank\n") && now.ends_with("boots blank\n"), "{at}: {now}");
             realm.sealift(&["deploy", name, "--yes"]).exits(0);
@@ -123,7 +123,7 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
             Then::Old => assert_eq!(now, before, "{at}"),
             Then::Either => assert!(now == before || is_new, "{at}: {now}"),
         }
-        // The deployer was told the truth.
+        // The deployer was given the right result.
         let told = run.results().into_iter().find(|result| result["host"] == **name);
         let told = told.unwrap_or_else(|| panic!("{at}: nothing of {name} in: {}", run.text()));
         let outcome = if is_new { "done" } else { "rolled-back" };
@@ -132,7 +132,7 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
 }
 
 impl At {
-    /// What the journal says then.
+    /// The journal's expected content at this point.
     fn journal(&self) -> Vec<String> {
         match self {
             At::Step(step) => {
@@ -184,7 +184,7 @@ fn nix_power_is_cut_while_a_system_becomes_what_boots() {
         Cut(At::Point("second.bootloader"), Then::Old),
         Cut(At::Point("second.menu"), Then::Old),
         Cut(At::Point("second.default"), Then::Old),
-        // Whoever had to come may have been there by then.
+        // The acknowledgement may have arrived already.
         Cut(At::Step("acknowledge"), Then::Either),
     ];
     sweep(&cuts, "", false);
@@ -232,7 +232,7 @@ fn nix_power_is_cut_with_writes_under_way() {
     if std::env::var_os("SEALIFT_REALM_QEMU").is_none() {
         return not_run(test, "it takes ten minutes: SEALIFT_REALM_QEMU=1 asks for it");
     }
-    // A credential of a service whose user is made as it starts needs a manager of its own mounts.
+    // A credential of a service with DynamicUser needs a manager in its own mount namespace.
     let credential = "services.cred = {
       text = ''
         [Service]
@@ -258,7 +258,7 @@ fn nix_power_is_cut_with_writes_under_way() {
         let deploying = realm.stopped("web", point, &["deploy", "web", "--yes", "--acknowledge", "300"]);
         realm.cut_power("web");
         realm.boot("web");
-        // That it had stopped there may be among the writes that were lost.
+        // The stop itself may be among the lost writes.
         realm.shell("web", &format!("rm -f /var/realm/hold/{point}"));
         deploying.ends(&realm).exits(6);
         realm.is_tidy("web");

@@ -1,4 +1,4 @@
-//! What is deployed arrives, with its secrets and its units, and can be looked at and taken back.
+//! A deploy delivers the system with its secrets and units, and can be inspected and rolled back.
 
 use crate::harness::realm::{APP, Realm};
 
@@ -12,7 +12,7 @@ fn nix_a_first_contact_brings_all_that_is_needed_and_lasts() {
     realm.rig(&["reboot", "web"]);
     realm.is_in_order("web", "first", 2);
     assert_eq!(realm.app_saw("web"), [realm.sandbox.value("first")], "with its value at once");
-    // The same again changes nothing, and starts nothing.
+    // Deploying the same again changes and starts nothing.
     let before = realm.state("web");
     realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("runs already").says("1 secret is live already");
     assert_eq!((realm.state("web"), realm.app_saw("web").len()), (before, 1));
@@ -31,7 +31,7 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
     realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("~ token (version 1 → version 2)");
     realm.is_in_order("web", "second", 3);
     assert_eq!(realm.app_saw("web"), [&*first, &*second]);
-    // A change of something else leaves the service alone.
+    // A change elsewhere leaves the service alone.
     realm.has("web", "third", APP);
     realm.commit();
     realm.sealift(&["deploy", "web", "--yes"]).exits(0);
@@ -55,7 +55,7 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
 #[test]
 fn nix_the_end_of_a_boot_is_waited_for() {
     let Some(realm) = Realm::try_up("realm: a deploy during a boot", &["web"]) else { return };
-    // No boot has ended before it has; a deploy that did not wait would be through by then.
+    // A unit that keeps the boot from finishing; a deploy that did not wait would be done by then.
     let slow = "services.slow.text = ''
       [Service]
       Type=oneshot
@@ -104,7 +104,7 @@ fn nix_what_cannot_be_activated_live_waits_for_the_reboot() {
 fn nix_while_a_deploy_is_at_work_the_machine_is_held_and_its_end_is_looked_after() {
     let Some(realm) = Realm::try_deployed("realm: inhibitor and unit", &["web"]) else { return };
     realm.changes(&["web"], "");
-    // Behind the daemon-reload of the switch.
+    // After the daemon-reload of the switch.
     let deploying = realm.stopped("web", "second.bootloader", &["deploy", "web", "--yes"]);
     let held = realm.on("web", &["systemd-inhibit", "--list", "--no-legend"]);
     assert!(held.contains("sealift") && held.contains("shutdown") && held.contains("block"), "{held}");

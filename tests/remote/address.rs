@@ -1,12 +1,12 @@
-//! A machine whose address changes with the switch: it is acknowledged where it is afterwards, forward and back.
+//! A machine whose address changes with the switch: it is acknowledged at the new address, on deploy and on rollback.
 
 use crate::harness::rig::Rig;
 
-/// Another address of web, and one that nobody has.
+/// Another address of web, and an unused one.
 const SECOND: &str = "10.98.0.250";
 const NOBODY: &str = "jay@10.98.0.251";
 
-/// How often somebody came to web by its second address.
+/// How many connections web got at its second address.
 fn at_second(rig: &Rig) -> usize {
     rig.sshd_log("web").lines().filter(|line| line.contains(&format!(" on {SECOND} port 22"))).count()
 }

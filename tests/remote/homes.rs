@@ -1,5 +1,5 @@
-//! Homes that are no part of a system: switched after it, as their user, and taken back with it. The activation packages are
-//! stand-ins that write down how they are called; nix, its profiles and its daemon are real.
+//! Homes that are not part of a system: switched after it, as their user, and rolled back with it. The activation
+//! packages are stand-ins that record their calls; nix, its profiles and its daemon are real.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::rig::{Rig, cannot_rig};
 
-/// A fleet whose flake has a home of jay's on `web`, with a check that this home fulfils.
+/// A fleet whose flake has a home of jay on `web`, with a check that this home passes.
 fn with_home() -> Rig {
     let rig = Rig::deployed(&["web"]);
     let flake = rig.sandbox.read("flake.nix");
@@ -21,20 +21,20 @@ fn with_home() -> Rig {
     rig
 }
 
-/// Says what the home should be from now on.
+/// Sets the home.
 fn is(rig: &Rig, home: &str) {
     rig.sandbox.write("homes/jay@web.nix", format!("{{ {home} }}\n"));
     rig.commit();
 }
 
-/// The greeting of the home that is active, and how often homes were activated.
+/// The active home's greeting, and the number of activations.
 fn greeting(rig: &Rig) -> (String, usize) {
     let greeting = rig.on("web", &["sh", "-c", "cat /home/jay/greeting 2> /dev/null || true"]);
     let calls = rig.on("web", &["sh", "-c", "cat /home/jay/calls 2> /dev/null || true"]);
     (greeting.trim().to_owned(), calls.lines().count())
 }
 
-/// What `generations` tells of it.
+/// The home in the output of `generations`.
 fn home(rig: &Rig) -> Value {
     rig.sealift(&["generations", "web", "--json"]).exits(0).json()["homes"][0].clone()
 }
@@ -52,7 +52,7 @@ fn nix_a_home_is_switched_after_its_system_as_its_user() {
     let call = rig.on("web", &["cat", "/home/jay/calls"]);
     let words = "uid=1000 gid=1000 home=/home/jay user=jay umask=0022 words=--driver-version 1";
     assert!(call.trim().ends_with(words), "{call}");
-    // Nothing of who deploys is in its environment.
+    // Its environment contains nothing of the deployer.
     let environment = rig.on("web", &["cat", "/home/jay/environment"]);
     assert!(!environment.contains("SUDO_") && !environment.contains("SSH_"), "{environment}");
     assert_eq!(rig.on("web", &["stat", "-c", "%U", "/home/jay/greeting"]), "jay\n");
@@ -64,11 +64,11 @@ fn nix_a_home_is_switched_after_its_system_as_its_user() {
     rig.sealift(&["status", "web"]).exits(0).says(&format!("the home of jay is {package}, generation 1"));
     rig.is_tidy("web");
 
-    // The same again leaves it alone.
+    // Deploying the same again leaves it alone.
     rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("is active already");
     assert_eq!(greeting(&rig).1, 1);
 
-    // Only the home: the system's program is not called, and nothing is delivered.
+    // Only the home: switch-to-configuration is not called, and nothing is delivered.
     rig.forget_calls("web");
     let before = rig.state("web");
     is(&rig, "greeting = \"two\";");
@@ -76,7 +76,7 @@ fn nix_a_home_is_switched_after_its_system_as_its_user() {
     assert_eq!((greeting(&rig), rig.calls("web"), rig.state("web")), (("two".to_owned(), 2), vec![], before.clone()));
     assert_eq!(home(&rig)["generation"], json!(2));
 
-    // Back, and to a generation by its number; the system stays.
+    // Back, and to a generation by number; the system stays.
     rig.sealift(&["rollback", "web", "--home"]).exits(0).says("back to generation 1 of the home of jay");
     assert_eq!((greeting(&rig).0, home(&rig)["generation"].clone()), ("one".to_owned(), json!(1)));
     rig.sealift(&["status", "web"]).exits(0);
@@ -98,7 +98,7 @@ fn nix_a_check_that_fails_takes_the_home_back_with_the_system() {
     assert_eq!(greeting(&rig), ("one".to_owned(), 1));
     let (before, known) = (rig.state("web"), home(&rig));
     rig.forget_calls("web");
-    // The system and the home change, and the home takes away what a check looks for.
+    // System and home change, and the home removes a file that a check requires.
     is(&rig, "greeting = \"two\"; removes = \"wanted\";");
     rig.change(&["web"]);
     let run = rig.sealift(&["deploy", "web", "--yes", "--settle", "0"]).exits(6);
@@ -108,18 +108,18 @@ fn nix_a_check_that_fails_takes_the_home_back_with_the_system() {
     assert_eq!(rig.calls("web"), ["test 0", "test 0"], "the system went back too");
     rig.is_tidy("web");
 
-    // One whose own activation fails, half-way: nothing that it linked stays.
+    // An activation that fails half-way: none of its links stay.
     is(&rig, "greeting = \"three\"; more = \"new\"; fails = true;");
     let run = rig.sealift(&["deploy", "web", "--yes", "--settle", "0"]).exits(6);
     run.says("it does not come up").says("the home of jay was not activated: exit code 3");
     rig.on("web", &["sh", "-c", "test ! -L /home/jay/new && test -L /home/jay/greeting"]);
     assert_eq!((greeting(&rig).0, rig.state("web"), home(&rig)), ("one".to_owned(), before.clone(), known.clone()));
-    // The home alone goes back alone.
+    // A home deployed alone is rolled back alone.
     rig.forget_calls("web");
     rig.sealift(&["deploy", "web", "--home", "--yes", "--settle", "0"]).exits(6).says("homes are what they were");
     assert_eq!((greeting(&rig).0, rig.state("web"), rig.calls("web")), ("one".to_owned(), before.clone(), vec![]));
 
-    // What fails once all is well and the profiles are set goes back as far.
+    // A failure after the profiles are set is rolled back as far.
     is(&rig, "greeting = \"four\";");
     rig.fail("web", "boot 1");
     rig.sealift(&["deploy", "web", "--yes", "--settle", "0"]).exits(6);
@@ -133,13 +133,13 @@ fn nix_a_home_that_comes_with_the_system_or_cannot_come_is_left_and_said() {
         return;
     }
     let rig = with_home();
-    // home-manager's NixOS module has a unit for each home that it brings.
+    // home-manager's NixOS module has a unit for each home in the system.
     rig.system("web", "{ etc.\"systemd/system/home-manager-jay.service\" = \"[Unit]\\n\"; }");
     rig.commit();
     rig.on("web", &["sh", "-c", "touch /home/jay/wanted && chown jay /home/jay/wanted"]);
     rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("home of jay: left as it is: it comes with the system");
     assert_eq!(greeting(&rig), (String::new(), 0));
-    // One that becomes active at the next boot only.
+    // A system that becomes active only at the next boot.
     rig.system("web", "{ interface = \"systemd 3\"; }");
     rig.commit();
     rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("`sealift deploy --home` once it runs");
@@ -147,7 +147,7 @@ fn nix_a_home_that_comes_with_the_system_or_cannot_come_is_left_and_said() {
     rig.rig(&["reboot", "web"]);
     rig.sealift(&["deploy", "web", "--home", "--yes"]).exits(0);
     assert_eq!(greeting(&rig).0, "one");
-    // A user who is not there, a home that does not evaluate, and none at all.
+    // A user who does not exist, a home that does not evaluate, and no home at all.
     rig.sandbox.write("homes/ghost@web.nix", "{ greeting = \"boo\"; }\n");
     rig.commit();
     let before = rig.state("web");
@@ -171,7 +171,7 @@ fn nix_a_home_is_switched_from_the_machine_itself() {
     let rig = with_home();
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     is(&rig, "greeting = \"two\";");
-    // A checkout on the machine, with the programs that its systems are made of, deployed by root.
+    // A checkout on the machine, with the programs that its systems consist of, deployed by root.
     let copied = |from: &Path, to: &str| {
         let to = rig.disk("web", to.trim_start_matches('/'));
         std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");

@@ -1,4 +1,4 @@
-//! What is killed, on either side: the host finishes or goes back by itself, and whoever comes next is told which.
+//! Processes killed on either side: the host completes or rolls back by itself, and the next client learns which.
 
 use crate::harness::rig::{Rig, cannot_rig};
 
@@ -16,7 +16,7 @@ fn nix_a_deployer_that_is_killed_leaves_a_host_that_goes_back_and_tells() {
     let run = rig.last_record("web")["run"].as_str().unwrap().to_owned();
     rig.sealift(&["deploy", "--attach", &run]).exits(6).says("the deployer did not reconnect within 1 s");
     rig.is_tidy("web");
-    // The next one goes through.
+    // The next deploy succeeds.
     rig.sealift(&["deploy", "--resume", "--yes"]).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("second")));
 }
@@ -53,7 +53,7 @@ fn nix_a_deployer_that_is_killed_at_any_step_leaves_the_old_or_the_new_state() {
         }
         assert_eq!(rig.state("web"), before, "{step}");
     }
-    // What was left here does not stand in the way.
+    // Local leftovers do not block it.
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("second")));
 }
@@ -66,13 +66,13 @@ fn nix_ctrl_c_leaves_the_host_alone_and_attach_joins_it_again() {
     deploying.interrupt();
     let run = deploying.ends(&rig).exits(130).says("web finishes or goes back by itself");
     let name = run.stderr.split("sealift deploy web --attach ").nth(1).unwrap().split('`').next().unwrap();
-    // Whoever joins in time acknowledges for who is gone.
+    // A client that attaches in time acknowledges in place of the killed one.
     let attached = rig.start(&["deploy", "--attach", name]);
     rig.wait_until("what was told before", || attached.said().contains("activating the system"));
     rig.go_on("web");
     attached.ends(&rig).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(value));
-    // Later it is told again, with how it ended.
+    // Later it shows the events again, with the result.
     rig.sealift(&["deploy", "--attach", name]).exits(0).says("activating the system");
     rig.sealift(&["deploy", "web", "--attach", "20260101T000000Z-none"])
         .exits(1)
@@ -85,7 +85,7 @@ fn nix_the_part_on_the_host_is_killed_at_each_step_and_a_boot_recovers() {
     if cannot_rig("remote: killed part on the host") {
         return;
     }
-    // Whatever was reached, nobody acknowledged it.
+    // Whatever step was reached, nobody acknowledged it.
     for line in ["test hang", "boot hang bootloader"] {
         let rig = Rig::deployed(&["web"]);
         let before = rig.state("web");
@@ -111,7 +111,7 @@ fn nix_of_two_deployers_one_is_told_who_the_other_is() {
     rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("another deploy is running on web").says("since");
     rig.sealift(&["rollback", "web"]).exits(1).says("another deploy is running");
     rig.sealift(&["status", "web"]).exits(0).says("a deploy is running: ");
-    // What a boot starts leaves it alone too: the switch itself may start it.
+    // The recovery at boot leaves it alone too: the switch itself may start it.
     rig.on("web", &["/run/current-system/etc/sealift/host", "host-run", "--recover"]);
     assert!(rig.disk("web", "/var/lib/sealift/deploy/journal.json").exists());
     rig.go_on("web");

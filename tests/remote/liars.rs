@@ -1,9 +1,9 @@
-//! Hosts that tell what is not so: anyone who deploys, and every other host, gets on without harm.
+//! Hosts that send false data: the deployer and all other hosts are unharmed.
 
 use crate::harness::rig::{Rig, cannot_rig};
 use crate::hostile::forges_nothing;
 
-/// What the login shell of jay on a host does before, or instead of, a call whose words are like these.
+/// Makes jay's login shell on a host run this before, or instead of, calls that match the pattern.
 fn shell(rig: &Rig, host: &str, like: &str, text: &str) {
     let text = format!("case $BASH_EXECUTION_STRING in {like})\n{text}\n;; esac\n");
     std::fs::write(rig.disk(host, "/home/jay/.bashrc"), text).unwrap();
@@ -29,7 +29,7 @@ fn nix_a_host_that_tells_without_end_does_not_fill_the_terminal() {
     shell(&rig, "web", "*sudo*", &format!("yes '{{\"event\":\"said\",\"text\":\"{line}\"}}' | head -n 10000"));
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     assert!(run.stderr.len() < 6 << 20, "{} bytes were shown", run.stderr.len());
-    // What it said last, where nothing came of it, is quoted in part.
+    // If it produced no result, its last output is quoted in part.
     let tale = format!("test -e gone && {{ yes '{line}' | tr -d '\\n' | head -c 3000000; exit 1; }}; touch gone");
     shell(&rig, "web", "*sudo*", &tale);
     rig.system("web", "{ }");
@@ -42,7 +42,7 @@ fn nix_a_host_that_tells_without_end_does_not_fill_the_terminal() {
 fn nix_what_a_host_calls_its_system_reaches_no_program_here() {
     let Some(rig) = Rig::try_deployed("remote: a system that is none", &["web"]) else { return };
     rig.change(&["web"]);
-    // A flake of somebody else on this machine: nix would build whatever a host names.
+    // Somebody else's flake on this machine: nix would build any flake that a host names.
     let (flake, marker) = (rig.sandbox.path("flake"), rig.sandbox.path("marker"));
     std::fs::create_dir(&flake).unwrap();
     let builds = format!(
@@ -60,7 +60,7 @@ fn nix_what_a_host_calls_its_system_reaches_no_program_here() {
     assert!(run.code == 0 && run.stderr.contains("packages added: motd"), "it is compared by names: {run:?}");
 }
 
-/// What a host says that would write a line of its own where it is shown.
+/// Text from a host that would forge a line of output.
 const FORGED: &str = "x\\ndb: forged\\r\\u2028db: forged\\u2029\\u0085\\u009b2J\\u061c\\u202e\\u007f";
 
 #[test]
@@ -90,7 +90,7 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
     holds(&run);
     assert!(run.stderr.lines().count() < 6000, "{} lines", run.stderr.lines().count());
     assert_eq!(rig.secret("db", "token"), Some(rig.sandbox.value("second")));
-    // The same where events are data: each line is an event, and says whose it is.
+    // The same in JSON output: each line is an event with its host.
     rig.system("web", "{ etc.motd = \"third\"; }");
     rig.system("db", "{ etc.motd = \"third\"; }");
     rig.commit();
@@ -99,7 +99,7 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
     for line in run.text().lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
-    // How it ended, and why.
+    // The result and the failure.
     let end = format!(
         "{{\"event\":\"end\",\"outcome\":\"failed\",\"generation\":null,\"running\":null,\"until_reboot\":false,\"failure\":{{\"code\":1,\"message\":\"db: forged, and not web {FORGED}\",\"causes\":[\"c{FORGED}\",\"help: forged\",\"- db: forged\"],\"mend\":\"h{FORGED}\\nhelp: forged\",\"parts\":[]}}}}"
     );
@@ -114,7 +114,7 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
     let run = rig.sealift(&["deploy", "web", "--yes"]);
     assert_ne!(run.code, 0, "{}", run.stderr);
     holds(&run);
-    // What it says of itself when it is looked at.
+    // The host's own status.
     let program = "/run/current-system/etc/sealift/host host-run";
     let lie = format!(
         "s|\"user\":\"[^\"]*\"|\"user\":\"{0}\"|; s|\"failed\":[^]]*]|\"failed\":[\"a{0}\"]|; s|\"failed\":null|\"failed\":[\"a{0}\"]|; s|\"busy\":null|\"busy\":\"b{0}\"|",

@@ -1,4 +1,4 @@
-//! Many hosts at once: each a transaction of its own.
+//! Many hosts at once, each with its own transaction.
 
 use crate::harness::rig::{Rig, cannot_rig};
 
@@ -18,7 +18,7 @@ fn nix_of_twelve_hosts_three_fail_and_the_others_are_well() {
     }
     let run = rig.sealift(&["deploy", "@all", "--yes", "--jobs", "4"]).exits(4);
     let run = run.says("3 of 12 hosts are not as they should be").prints("rolled back");
-    // What is the same on all of them is said once, and names each once.
+    // A shared message is printed once, and names each host once.
     assert_eq!(run.stderr.matches("h11, h2, h7: units failed: asked-for.service").count(), 1, "{}", run.stderr);
     assert!(!run.stderr.contains("the deploy failed and was rolled back"), "the table says so: {}", run.stderr);
     for host in &names {
@@ -27,7 +27,7 @@ fn nix_of_twelve_hosts_three_fail_and_the_others_are_well() {
         rig.is_tidy(host);
         rig.forget_calls(host);
     }
-    // Only what is left is taken up.
+    // Only the unfinished hosts are resumed.
     let run = rig.sealift(&["deploy", "--resume", "--yes"]).exits(0).says("for h11, h2, h7");
     assert!(!run.text().contains("h12"), "{}", run.text());
     for host in &names {
@@ -85,7 +85,7 @@ fn nix_a_canary_that_gets_worse_while_it_is_watched_goes_back_and_stops_the_rest
         std::fs::write(rig.disk(host, "/home/jay/marker"), "").unwrap();
     }
     let value = rig.change(&["web", "db", "app"]);
-    // Looked at each second; `never` fails before, and is no reason.
+    // Checked every second; `never` failed before, and is no reason.
     let words = ["deploy", "--all", "--yes", "--canary", "db", "--settle", "0", "--json"];
     let deploying = rig.start(&[&words[..], &["--soak", "20s"]].concat());
     rig.wait_until("that it is watched", || deploying.said().contains("db: watching it for 20 s"));
@@ -104,7 +104,7 @@ fn nix_a_canary_that_gets_worse_while_it_is_watched_goes_back_and_stops_the_rest
     assert!(rig.calls("web").is_empty() && rig.calls("app").is_empty());
     rig.is_tidy("db");
     rig.sealift(&["deploy", "--all", "--home", "--soak", "1s"]).exits(2).says("a home is not watched");
-    // What is left is taken up, and watched again.
+    // The unfinished hosts are resumed, and watched again.
     std::fs::write(&marker, "").unwrap();
     let run = rig.sealift(&["deploy", "--resume", "--yes", "--soak", "1s"]).exits(0).says("db: well for 1 s");
     assert!(!run.stderr.contains("web: watching"), "only the first is: {}", run.stderr);
@@ -127,7 +127,7 @@ fn nix_of_a_tag_only_so_many_hosts_are_at_work_at_once() {
     let run = deploying.ends(&rig).exits(0);
     for host in ["a", "b", "c", "db"] {
         assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
-        // Those are watched for whom others wait.
+        // Only hosts that others wait for are watched.
         assert_eq!(run.stderr.contains(&format!("{host}: well for 1 s")), host != "db", "{host}: {}", run.stderr);
     }
 }
@@ -139,7 +139,7 @@ fn nix_a_host_that_is_off_is_skipped_or_fails_as_it_was_asked_for() {
     rig.rig(&["off", "db"]);
     rig.sealift(&["deploy", "@all", "--yes", "--require-all"]).exits(7).says("db");
     assert!(rig.calls("web").is_empty());
-    // Named itself, it fails; of a tag, it is skipped and told.
+    // Selected by name it fails; by tag it is skipped and reported.
     rig.sealift(&["deploy", "db", "--yes"]).exits(7).says("db");
     rig.sealift(&["status"]).exits(4).prints("unreachable").says("db");
     rig.sealift(&["deploy", "@all", "--yes"]).exits(0).says("db is skipped").prints("deploy it once it is up");
@@ -159,7 +159,7 @@ fn nix_few_files_are_open_for_a_host_and_none_for_one_that_waits() {
     let names: Vec<&str> = hosts.iter().map(|host| host.split('@').next().unwrap()).collect();
     let rig = Rig::deployed(&hosts);
     let value = rig.change(&names);
-    // Four a host, were all of them in work, and what the program itself needs.
+    // Four files per host, if all are active, plus those of the program itself.
     let limited = |limit: &str, arguments: &[&str]| {
         let mut command = rig.command("prlimit");
         command.arg(format!("--nofile={limit}")).arg(env!("CARGO_BIN_EXE_sealift")).args(arguments);
@@ -173,14 +173,14 @@ fn nix_few_files_are_open_for_a_host_and_none_for_one_that_waits() {
     }
     limited("64:64", &["status", "--jobs", "4"]).exits(0);
     limited("64:64", &["verify", "@all", "--jobs", "4"]).exits(0);
-    // A low limit that may be raised is raised.
+    // A low soft limit is raised.
     limited("16:4096", &["verify", "@all", "--jobs", "12"]).exits(0);
 }
 
 #[test]
 fn nix_hosts_that_say_nothing_keep_no_other_waiting() {
     let Some(rig) = Rig::try_deployed("remote: silent hosts", &["a@all", "b@all", "c@all", "d@all"]) else { return };
-    // Two that come first take the connection and are stopped, as machines that hang are; work is for one at a time.
+    // The first two accept the connection and hang; only one host is served at a time.
     for host in ["a", "b"] {
         std::fs::write(rig.disk(host, "/home/jay/.bashrc"), "kill -STOP $$\n").unwrap();
     }
@@ -198,7 +198,7 @@ fn nix_no_connection_outlives_the_run() {
     let logs = |what: &str| rig.sshd_log("web").matches(what).count();
     let (came, went) = (logs("Accepted publickey"), logs("Disconnected from user"));
     rig.sealift(&["status", "web"]).exits(0);
-    // Those that nobody ends stay for a minute.
+    // Connections that nobody ends stay for a minute.
     let since = std::time::Instant::now();
     let more = logs("Accepted publickey") - came;
     rig.wait_until("the end of it", || logs("Disconnected from user") == went + more);
@@ -211,14 +211,14 @@ fn nix_what_is_left_of_every_deploy_is_taken_up() {
     let value = rig.change(&["web", "db", "app"]);
     rig.fail("db", "test 4");
     rig.sealift(&["deploy", "--all", "--yes", "--canary", "db"]).exits(4);
-    // A second one to one of the hosts fails too.
+    // A second deploy to one of the hosts fails too.
     rig.fail("db", "test 4");
     rig.sealift(&["deploy", "db", "--yes"]).exits(6);
-    // What nobody confirms is left, and so is what cannot be reached.
+    // Declined hosts are left, and so are unreachable ones.
     rig.sealift(&["deploy", "--resume"]).exits(1).says("declined");
     rig.rig(&["off", "app"]);
     let run = rig.sealift(&["deploy", "--resume", "--yes"]).exits(4);
-    // Which of the two the kernel finds first depends on how busy it is.
+    // Which one the kernel reports depends on timing.
     let reasons = ["app: jay@app does not answer", "app: there is no route to jay@app"];
     assert!(reasons.iter().any(|reason| run.stderr.contains(reason)), "{run:?}");
     for host in ["web", "db"] {
@@ -238,7 +238,7 @@ fn nix_the_way_back_that_is_told_names_the_host() {
     let told = run.stderr.lines().find_map(|line| line.strip_prefix("undo: sealift ")).expect("a way back").to_owned();
     assert!(told.starts_with("rollback web --to "), "{told}");
     assert_eq!(rig.secret("web", "token"), Some(value.clone()));
-    // It does what it says, and tells its own way back; for a fleet that was named, with its name.
+    // The suggested command works, and suggests its own undo; with `--fleet`, if that was given.
     let mut words = vec!["--fleet", "."];
     words.extend(told.split(' '));
     let run = rig.sealift(&words).exits(0).says("undo: sealift --fleet . rollback web --to ");

@@ -1,4 +1,4 @@
-//! What a fleet that moves over is told of machines that are not this one.
+//! What a migrating fleet learns about remote machines.
 
 use crate::harness::rig::Rig;
 
@@ -12,13 +12,13 @@ fn nix_a_machine_is_examined_and_its_way_into_the_fleet_is_told() {
         mark["done"].clone()
     };
     assert_eq!((done("deployed"), done("verified")), (true.into(), true.into()));
-    // What somebody has changed by hand is not verified any more; of a machine that is off nothing is known.
+    // A machine changed by hand no longer counts as verified; nothing is known of a machine that is off.
     rig.on("web", &["sh", "-c", "chmod 600 /run/sealift/token && echo x >> /run/sealift/token"]);
     assert_eq!((done("deployed"), done("verified")), (true.into(), false.into()));
     rig.rig(&["off", "web"]);
     assert_eq!(done("verified"), serde_json::Value::Null);
     rig.rig(&["on", "web"]);
-    // A fault that the machine has, and that only it can tell: a link where a folder was.
+    // A fault that only the machine itself can detect: a symlink loop in its own directory.
     let clean = rig.sealift(&["doctor", "web"]);
     assert!(!clean.text().contains("etc-nixos") && !clean.text().contains("/etc/nixos"), "{}", clean.text());
     rig.on("web", &["sh", "-c", "mkdir /etc/nixos && ln -s /etc/nixos /etc/nixos/loop"]);
@@ -30,7 +30,7 @@ fn nix_etc_nixos_leads_to_the_flake_and_a_rollback_brings_the_folder_back() {
     let Some(rig) = Rig::try_deployed("remote: --link-etc-nixos", &["web"]) else { return };
     rig.on("web", &["sh", "-c", "mkdir -p /etc/nixos /home/jay/fleet && echo '{ }' | tee /etc/nixos/configuration.nix > /home/jay/fleet/flake.nix"]);
     rig.change(&["web"]);
-    // A deploy that fails links nothing.
+    // A failed deploy creates no link.
     rig.fail("web", "test 4");
     rig.sealift(&["deploy", "web", "--yes", "--link-etc-nixos=/home/jay/fleet"]).exits(6);
     assert_eq!(rig.on("web", &["stat", "-c", "%F", "/etc/nixos"]), "directory\n");

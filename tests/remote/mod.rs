@@ -1,4 +1,4 @@
-//! deploy to other machines: real hosts in namespaces, real SSH, real copies from store to store.
+//! deploy to other machines: real hosts in namespaces, real SSH, real copies between stores.
 
 mod address;
 mod homes;

@@ -1,4 +1,4 @@
-//! Hosts that the flake has under other names: what is built, switched and looked at is theirs, and nobody else's.
+//! Hosts with other names in the flake: their own systems are built, switched and inspected.
 
 use crate::harness::rig::{Rig, cannot_rig};
 
@@ -20,7 +20,7 @@ fn nix_what_is_built_has_the_name_of_the_configuration() {
         for host in ["Web_1", "db.example.org"] {
             rig.system(host, &format!("{{ etc.motd = \"{host} {mark}\"; }}"));
         }
-        // Under the names here lies what is not to be built.
+        // The folders under the fleet's names must not be built.
         for host in ["web", "db"] {
             rig.system(host, "{ etc.motd = \"not this one\"; }");
         }
@@ -29,7 +29,7 @@ fn nix_what_is_built_has_the_name_of_the_configuration() {
         rig.commit();
     };
 
-    // Both at once, then one by the name in the flake.
+    // Both at once, then one by its name in the flake.
     are("one");
     rig.sealift(&["deploy", "--all", "--yes"]).exits(0);
     assert_eq!((motd("web"), motd("db")), ("Web_1 one".to_owned(), "db.example.org one".to_owned()));
@@ -45,7 +45,7 @@ fn nix_what_is_built_has_the_name_of_the_configuration() {
     rig.sealift(&["rollback", "Web_1"]).exits(0);
     assert_eq!(motd("web"), "Web_1 one");
 
-    // It may call itself by each of its names, and by no other's.
+    // Its host name may be either of its names, and no other.
     for (host, name, code) in [
         ("web", "Web_1", 0),
         ("web", "web", 0),
@@ -58,7 +58,7 @@ fn nix_what_is_built_has_the_name_of_the_configuration() {
         rig.sealift(&["verify", host]).exits(code);
     }
 
-    // What the flake does not have is told with the name that was asked for.
+    // A missing system is reported with the name that was looked up.
     rig.sandbox.tool("git", &["rm", "-rq", "hosts/Web_1"]);
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(1);
     run.says("nixosConfigurations.\"Web_1\"").says("that is `configuration` in [hosts.web] of recipients.toml");

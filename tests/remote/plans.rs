@@ -1,4 +1,4 @@
-//! A plan that was reviewed is what is done, whatever the repository says by then.
+//! A reviewed plan is carried out as it is, whatever the repository contains by then.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -19,14 +19,14 @@ fn nix_what_was_reviewed_is_what_is_done() {
     rig.seal("token", "third", &[]);
     rig.system("web", "{ etc.motd = \"third\"; }");
     rig.commit();
-    // The collector runs in between, and leaves what was planned.
+    // Garbage collection in between keeps what was planned.
     let collect = rig.command("nix-collect-garbage");
     rig.sandbox.run(collect, b"").exits(0);
     rig.sealift(&["apply", shown, "--yes"]).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(second));
     assert_eq!(rig.on("web", &["readlink", "/run/current-system"]).trim(), system);
 
-    // What runs is not what the plan saw: it does not hold any more.
+    // The running system is not the one in the plan, so the plan is no longer valid.
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     let before = rig.state("web");
     rig.sealift(&["apply", shown, "--yes"]).exits(1).says("the running system has changed since the plan was made");
@@ -59,7 +59,7 @@ fn nix_a_plan_that_was_tampered_with_is_refused() {
     assert_eq!((rig.state("web"), rig.calls("web")), (before, Vec::new()));
 }
 
-/// A program of this name that writes down how it was called, and prints as such programs do.
+/// Installs a program of this name that records its call, and prints like such programs.
 fn differ(folder: &Path, name: &str, called: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     let script = format!(
@@ -76,7 +76,7 @@ fn nix_only_a_known_program_compares_and_only_where_it_is_named() {
     rig.change(&["web"]);
     let (bin, called) = (rig.sandbox.path("bin"), rig.sandbox.path("called"));
     ["dix", "nvd"].iter().for_each(|name| differ(&bin, name, &called));
-    // The repository brings one as well, and the user's PATH leads there: it is never the one.
+    // The repository contains one too, and the user's PATH leads there: it is never run.
     differ(&rig.sandbox.fleet(), "nvd", &rig.sandbox.path("trap"));
     let command = rig.command("sealift");
     let path = command.get_envs().find_map(|(name, value)| value.filter(|_| name == "PATH")).unwrap().to_owned();
@@ -100,7 +100,7 @@ fn nix_only_a_known_program_compares_and_only_where_it_is_named() {
     let run = run.says("packages, according to nvd:").says("    [U.] #1  linux  6.12 -> 6.13\n").says("    \\u{7}\n");
     assert!(!run.stderr.contains("packages added"), "{}", run.stderr);
     assert!(calls.starts_with("nvd --color=never diff /nix/store/") && calls.lines().count() == 1, "{calls}");
-    // One that is not installed is no reason to show nothing.
+    // If it is not installed, sealift compares itself.
     let (run, _) = plan(".");
     run.says("nvd could not compare, so sealift does: nvd is not installed").says("packages added: motd");
     let (run, _) = plan(&own);

@@ -1,9 +1,9 @@
-//! What a login shell, a PATH and ssh's own configuration do to a deploy: found before anything is built, and named.
+//! What a login shell, a PATH and ssh's own configuration do to a deploy: detected before anything is built, and named.
 
 use crate::harness::not_run;
 use crate::harness::rig::Rig;
 
-/// Gives jay another login shell on a host. Whether there is such a program.
+/// Changes jay's login shell on a host. Returns whether the shell exists.
 fn logs_in_with(rig: &Rig, host: &str, shell: &str) -> bool {
     let Some(place) = ["/usr/bin", "/bin"]
         .iter()
@@ -27,10 +27,10 @@ fn nix_a_login_shell_that_prints_is_named_before_anything_is_built() {
         let run = run.says("look at ~jay/.bashrc");
         assert!(!run.stderr.contains("building") && !run.stderr.contains("protocol"), "{}", run.stderr);
     }
-    // What only a person sees is no matter.
+    // Output only in interactive shells is harmless.
     std::fs::write(&file, "[[ $- == *i* ]] || return\necho welcome jay\n").unwrap();
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
-    // With the program there it is found too, and what copies nothing goes on.
+    // It is also detected when nix is there, and commands that copy nothing still work.
     std::fs::write(&file, "echo welcome jay\n").unwrap();
     rig.change(&["web"]);
     rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("look at ~jay/.bashrc").says("\"welcome jay\"");
@@ -48,7 +48,7 @@ fn nix_every_login_shell_will_do() {
         rig.system("web", &format!("{{ etc.motd = \"{shell}\"; }}"));
         rig.commit();
         rig.sealift(&["deploy", "web", "--yes"]).exits(0);
-        // It is quiet only where it is told to be.
+        // It is quiet only if configured so.
         if shell == "fish" {
             let folder = rig.disk("web", "/home/jay/.config/fish");
             std::fs::create_dir_all(&folder).unwrap();
@@ -96,7 +96,7 @@ fn nix_more_keys_than_a_host_takes_are_named_for_what_they_are() {
     rig.at_home(".ssh/config", &config);
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(7).says("too many of your keys");
     run.says("IdentitiesOnly yes").says("Host web");
-    // The help that was named.
+    // The suggested fix.
     let known = "Host web\n IdentityFile ~/.ssh/id_ed25519\n IdentitiesOnly yes\n";
     rig.at_home(".ssh/config", known);
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);

@@ -1,8 +1,8 @@
-//! Who is talked to: the machine that shows the pinned key, and nobody else; and nothing runs because of a name.
+//! Whom the deployer talks to: only the machine with the pinned key; and nothing is run because of a name.
 
 use crate::harness::rig::{Rig, cannot_rig};
 
-/// Asserts that a deploy to web is refused with both fingerprints, and that nothing reached whoever answers there.
+/// Asserts that a deploy to web is refused with both fingerprints, and that nothing reached the machine that answers.
 #[track_caller]
 fn is_refused(rig: &Rig, answers: &str, shown: &str, arguments: &[&str]) {
     let log = rig.disk(answers, "/var/log/sshd.log");
@@ -40,7 +40,7 @@ fn new_host_key(rig: &Rig, host: &str) {
     rig.rig(&["reboot", host]);
 }
 
-/// Gives web another address.
+/// Changes web's address.
 fn move_web(rig: &Rig, address: &str) {
     let text =
         rig.sandbox.read("recipients.toml").replace("address = \"jay@web\"", &format!("address = \"{address}\""));
@@ -51,7 +51,7 @@ fn move_web(rig: &Rig, address: &str) {
 #[test]
 fn nix_a_host_key_that_changed_is_refused_before_anything_is_sent() {
     let Some(rig) = Rig::try_deployed("remote: changed host key", &["web"]) else { return };
-    // The user trusts whoever answers, has a connection of the user's own open there, and takes it for everything.
+    // The user's configuration trusts any key, and shares an open connection of the user's own.
     let config = "Host *\n  StrictHostKeyChecking no\n  ControlMaster auto\n  ControlPath /tmp/rig-master-%C\n  ControlPersist 60\n";
     let home = rig.sandbox.path("rig/deployer/home/.ssh/config");
     std::fs::write(&home, config.replace("/tmp/", &format!("{}/", rig.sandbox.path("tmp").display()))).unwrap();
@@ -61,13 +61,13 @@ fn nix_a_host_key_that_changed_is_refused_before_anything_is_sent() {
     assert_eq!(rig.sandbox.run(master, b"").code, 0, "the user's own ssh takes it");
     let shown = rig.public_key("web");
     is_refused(&rig, "web", &shown, &[]);
-    // On another port, where the user's known_hosts would have another line.
+    // On another port, for which the user's known_hosts would need another line.
     move_web(&rig, "ssh://jay@web:2222");
     is_refused(&rig, "web", &shown, &[]);
     let mut end = rig.command("ssh");
     end.args(["-O", "exit", "jay@web"]);
     rig.sandbox.run(end, b"");
-    // The person decides: then it goes through.
+    // After the user accepts the new key, it succeeds.
     let key = rig.disk("web", "/etc/ssh/ssh_host_ed25519_key.pub");
     let jay = rig.sandbox.key("jay");
     rig.sealift(&["host", "rekey", "web", "--key-file", key.to_str().unwrap(), "--identity", &jay]).exits(0);
@@ -81,14 +81,14 @@ fn nix_another_machine_at_the_address_is_refused_also_behind_a_jump_host() {
     let Some(rig) = Rig::try_deployed("remote: wrong machine", &["web", "db", "gate"]) else { return };
     move_web(&rig, "jay@db");
     is_refused(&rig, "db", &rig.public_key("db"), &[]);
-    // Over a jump host of the user's configuration, which is a host of the fleet and shows its own key.
+    // Through a jump host in the user's configuration, which is a host of the fleet and presents its own key.
     let config = "Host inside\n  HostName db\n  User jay\n  ProxyJump jay@gate\n";
     std::fs::write(rig.sandbox.path("rig/deployer/home/.ssh/config"), config).unwrap();
     let text = rig.sandbox.read("recipients.toml").replace("address = \"jay@db\"", "address = \"inside\"");
     rig.sandbox.write("recipients.toml", text);
     rig.commit();
     is_refused(&rig, "db", &rig.public_key("db"), &[]);
-    // The right machine there is reached the same way.
+    // The right machine is reached in the same way.
     let text = std::fs::read_to_string(rig.sandbox.path("rig/deployer/home/.ssh/config")).unwrap();
     std::fs::write(rig.sandbox.path("rig/deployer/home/.ssh/config"), text.replace("HostName db", "HostName web"))
         .unwrap();
@@ -97,7 +97,7 @@ fn nix_another_machine_at_the_address_is_refused_also_behind_a_jump_host() {
     assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("second")));
     let log = std::fs::read_to_string(rig.disk("gate", "/var/log/sshd.log")).unwrap();
     assert!(log.contains("direct-tcpip") || log.contains("Accepted publickey"), "it went through the gate: {log}");
-    // A jump host that is of the fleet and is another machine now: nothing goes through it.
+    // A jump host of the fleet that is another machine now: nothing goes through it.
     new_host_key(&rig, "gate");
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(7).says("gate");
     assert!(run.stderr.contains(&fingerprint(&rig, &rig.public_key("gate"))), "{}", run.stderr);
@@ -117,7 +117,7 @@ fn nix_paths_with_spaces_are_no_matter() {
     };
     deploy(&rig.sandbox.fleet()).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")));
-    // That is for nix to read. Where it cannot, what to do is told.
+    // nix has to read this path. If it cannot, the help says what to do.
     let fleet = rig.sandbox.path("a fleet");
     rig.sandbox.tool("cp", &["-r", rig.sandbox.fleet().to_str().unwrap(), fleet.to_str().unwrap()]);
     let run = deploy(&fleet);
@@ -137,7 +137,7 @@ fn nix_nothing_runs_because_of_a_name_and_nothing_is_shown_as_it_was_sent() {
     let text = rig.sandbox.read("recipients.toml").replace(&option, "jay@web");
     rig.sandbox.write("recipients.toml", text);
     rig.change(&["web"]);
-    // A host whose programs say what a terminal would obey: a title, a clipboard, a line that was never printed.
+    // A host whose output contains terminal escape sequences: a title, a clipboard, a line that was never printed.
     let shell = "printf '\\033]52;c;aGk=\\007\\033[2J\\rfine\\n' >&2\n";
     std::fs::write(rig.disk("web", "/home/jay/.bashrc"), shell).unwrap();
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(0);

@@ -1,11 +1,11 @@
-//! What is deployed arrives, with its secrets, and can be looked at and taken back.
+//! A deploy delivers the system with its secrets, and can be inspected and rolled back.
 
 use crate::harness::rig::Rig;
 
 #[test]
 fn nix_a_first_deploy_brings_all_that_is_needed() {
     let Some(rig) = Rig::try_up("remote: first deploy", &["web", "db"]) else { return };
-    // Nothing of ours is there: that is said, with what to do.
+    // Nothing of sealift is there: the message says so, with the next command.
     rig.sealift(&["status", "web"]).exits(0).says("nothing of sealift is there yet").says("sealift deploy web");
     let run = rig.sealift(&["deploy", "web", "db", "--yes"]).exits(0);
     run.says("+ token (version 1)")
@@ -18,7 +18,7 @@ fn nix_a_first_deploy_brings_all_that_is_needed() {
         assert_eq!(rig.calls(host), ["test 0", "boot 0"], "{host}");
         rig.is_tidy(host);
     }
-    // It boots without anybody, and delivers by itself.
+    // It boots unattended, and delivers secrets by itself.
     rig.rig(&["reboot", "web"]);
     assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")));
 }
@@ -46,7 +46,7 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
     assert_eq!((&record["outcome"], &record["commit"]), (&"done".into(), &commit.clone().into()));
     assert!(record["who"].as_str().unwrap().contains('@') && record["secrets"]["token"].is_string(), "{record}");
 
-    // The same again costs no copy, and makes no generation.
+    // Deploying the same again copies nothing and makes no generation.
     let again = rig
         .sealift(&["deploy", "web", "--yes"])
         .exits(0)
@@ -95,7 +95,7 @@ fn nix_each_action_goes_as_far_as_it_says_on_another_machine() {
     rig.sealift(&["deploy", "web", "--action", "dry-activate"]).exits(0).says("would activate the configuration");
     assert_eq!((rig.calls("web"), rig.state("web")), (vec!["dry-activate 0".to_owned()], before.clone()));
     rig.forget_calls("web");
-    // What is asked at a pipe is declined.
+    // A question on a pipe is declined.
     rig.sealift(&["deploy", "web"]).exits(1).says("declined; nothing was changed");
     assert_eq!((rig.calls("web"), rig.state("web")), (Vec::new(), before));
 
@@ -127,23 +127,23 @@ fn nix_where_there_is_nothing_to_do_nobody_is_asked() {
     assert!(run.result()["outcome"] == "nothing" && run.result()["generation"].is_u64(), "{}", run.text());
     rig.sealift(&["deploy", "web"]).exits(0).says("web: up to date, nothing to do");
     assert_eq!((rig.calls("web"), rig.state("web")), (Vec::new(), before));
-    // With `--yes` it is activated again, as a script may want that.
+    // With `--yes` it is activated again, as scripts may expect.
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     assert_eq!(rig.calls("web"), ["test 0", "boot 0"]);
-    // Of two hosts only the one that changes is asked about.
+    // Of two hosts, only the one that changes needs confirmation.
     rig.system("db", "{ etc.motd = \"second\"; }");
     rig.commit();
     let run = rig.sealift(&["deploy", "--all", "--json"]).exits(4);
     let outcome =
         |host: &str| run.results().iter().find(|one| one["host"] == host).map(|one| one["outcome"].to_string());
     assert_eq!(outcome("db").as_deref(), Some("\"declined\""));
-    // What boots next is another system: that is something to do.
+    // Another system would boot next: that is a change.
     rig.sealift(&["deploy", "db", "--yes"]).exits(0);
     rig.system("web", "{ etc.motd = \"third\"; }");
     rig.commit();
     rig.sealift(&["deploy", "web", "--action", "test", "--yes"]).exits(0);
     rig.sealift(&["deploy", "web"]).exits(1).says("declined");
-    // So is a run that was left in the middle.
+    // So is an interrupted run.
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     rig.sealift(&["deploy", "web"]).exits(0);
     std::fs::write(rig.disk("web", "/var/lib/sealift/deploy/journal.json"), "{").expect("written");

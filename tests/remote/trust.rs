@@ -1,4 +1,4 @@
-//! What a host lets anyone who logs in do: sudo, and nix.
+//! What a host allows the login user to do: sudo, and nix.
 
 use std::io::Write;
 
@@ -17,7 +17,7 @@ fn nix_sudo_that_refuses_is_told_before_anything_is_built() {
         .says("sudo on web refuses jay")
         .says("NOPASSWD: /run/current-system/etc/sealift/host host-run");
     assert!(!run.stderr.contains("building"), "{}", run.stderr);
-    // Nothing that wants no root asks for it.
+    // Commands that need no root do not ask for it.
     rig.sealift(&["status", "web"]).exits(0);
     rig.sealift(&["generations", "web"]).exits(0);
     assert_eq!(rig.state("web"), before);
@@ -32,7 +32,7 @@ fn nix_the_line_for_sudoers_is_enough() {
     assert_eq!(rig.secret("web", "token"), Some(value));
     rig.sealift(&["verify", "web"]).exits(0);
     rig.sealift(&["rollback", "web"]).exits(0);
-    // The program of the running generation starts that of the one that comes, and only what is a system in the store.
+    // The running generation's program starts only the next one's, and only from a system in the store.
     let order = r#"{"version":1,"run":"x","who":"x@x","root":"/","host":"web","work":{"switch":{"action":"test","system":"/tmp/evil","profile":"new","expected":null,"live":true,"bundle":null,"checks":[],"settle":0,"engine":"native","commit":null,"acknowledge":null}}}"#;
     rig.on("web", &["sh", "-c", "mkdir -p /tmp/evil/bin /tmp/evil/etc/sealift && printf '#!/bin/sh\\ntouch /tmp/marker\\n' | tee /tmp/evil/bin/switch-to-configuration > /tmp/evil/etc/sealift/host && chmod -R 755 /tmp/evil"]);
     let mut command = rig.command("ssh");
@@ -47,7 +47,7 @@ fn nix_the_line_for_sudoers_is_enough() {
     rig.on("web", &["sh", "-c", "! test -e /tmp/marker"]);
 }
 
-/// Runs a command at a terminal of its own, and answers each question with the next of these lines. What was shown.
+/// Runs a command on a terminal, and answers each question with the next line. Returns the exit code and the screen.
 fn at_a_terminal(rig: &Rig, arguments: &[&str], answers: &[(&str, &str)]) -> (i32, String) {
     let mut script = String::from("set timeout 120\nlog_user 1\nspawn -noecho");
     let command = rig.sealift_command(arguments);
@@ -115,7 +115,7 @@ fn nix_doas_makes_root_where_it_is_configured() {
     let line = "permit nopass jay as root cmd /run/current-system/etc/sealift/host args host-run";
     assert!(!run.says(line).stderr.contains("building"), "it is found before");
     std::fs::write(rig.disk("web", "/etc/doas.conf"), format!("{line}\n")).unwrap();
-    // It acknowledges as jay, whom doas names.
+    // It acknowledges as jay, whom doas.conf names.
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(value));
     rig.sealift(&["verify", "web"]).exits(0);
@@ -154,7 +154,7 @@ fn nix_whom_nix_does_not_trust_is_told_the_mends_before_the_build_and_each_works
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("nix on web does not trust jay");
     run.says("nix.settings.trusted-users = [ \"jay\" ]").says("sign_key").says("--build-on-target");
 
-    // Built there: nothing unsigned is copied but derivations.
+    // Built on the host: only derivations are copied unsigned.
     rig.sealift(&["deploy", "web", "--yes", "--build-on-target"]).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(value));
 

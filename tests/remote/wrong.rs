@@ -1,4 +1,4 @@
-//! What goes wrong on a host or on the way to it: the previous state comes back, or a person is told.
+//! What goes wrong on a host or on the way to it: the previous state is restored, or the operator is informed.
 
 use crate::harness::rig::{Rig, cannot_rig};
 
@@ -24,7 +24,7 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back_there() {
         rig.is_tidy("web");
     }
     assert_eq!(rig.last_record("web")["outcome"], "rolled-back");
-    // An unchanged system whose activation fails stays where it is.
+    // If the activation of an unchanged system fails, it stays.
     rig.system("web", "{ }");
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     let good = rig.state("web");
@@ -46,7 +46,7 @@ fn nix_what_is_no_nixos_is_refused_before_anything_is_done() {
     assert_eq!((rig.state("web"), rig.last_record("web")), (before, record));
 }
 
-/// A journal that says this of any unit.
+/// Installs a journalctl that prints these lines for any unit.
 pub fn journal(rig: &Rig, host: &str, lines: &str) {
     rig.install(
         host,
@@ -55,14 +55,14 @@ pub fn journal(rig: &Rig, host: &str, lines: &str) {
     );
 }
 
-/// A systemd that lists these units as failed.
+/// Installs a systemctl that lists these units as failed.
 pub fn failing(rig: &Rig, host: &str, units: &[&str]) {
     let lines: Vec<String> = units.iter().map(|unit| format!("echo '{unit} loaded failed failed It'")).collect();
     let answer = format!("#!/bin/sh\ncase $* in *list-units*)\n{}\n;;\nesac\n", lines.join("\n"));
     rig.install(host, "systemctl", &answer);
 }
 
-/// What runs keep on a host, as text. Nobody but root may read it.
+/// The files that runs keep on a host, as text. Only root may read them.
 fn kept(rig: &Rig, host: &str) -> String {
     let files = std::fs::read_dir(rig.disk(host, "/var/lib/sealift/deploy")).expect("a folder");
     let read = |file: std::io::Result<std::fs::DirEntry>| {
@@ -80,7 +80,7 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
     let value = rig.change(&["web", "db"]);
     let first = rig.sandbox.value("first");
     for host in ["web", "db"] {
-        // A service that prints what it was given: the value, and the one before it, stay on the host.
+        // A service prints its secret: neither the current nor the previous value leaves the host.
         journal(
             &rig,
             host,
@@ -108,7 +108,8 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
         .says("| asked-for.service: exit 1")
         .says("(a line with a value of a delivered secret is left out)");
     assert!(!run.stderr.contains("login with") && !run.stderr.contains("old 1"), "{}", run.stderr);
-    // The switch prints the end of the journal too; it is shown once. What else it prints of the unit is shown as well.
+    // The switch prints the end of the journal too, which is shown once. Its other output about the unit is shown as
+    // well.
     assert_eq!(run.stderr.matches("exit 1").count(), 1, "{}", run.stderr);
     assert!(
         run.stderr.contains("\u{25cf} asked-for.service - It") && run.stderr.contains("asked-for[1]: exit\n"),
@@ -117,19 +118,19 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
     );
     let asked = rig.text("web/disk/var/log/journalctl.log");
     assert!(asked.contains("--unit=asked-for.service"), "{asked}");
-    // What a unit wrote is in no record: others than root read that.
+    // The record contains no journal lines: others than root can read it.
     let record = rig.last_record("web").to_string();
     assert!(record.contains("units failed: asked-for.service") && !record.contains("bind: in use"), "{record}");
     let kept = kept(&rig, "web");
     assert!(kept.contains("units failed: asked-for.service") && !kept.contains("bind: in use"), "{kept}");
 
-    // Several hosts: each is named once in the table, and once with the reason that they share.
+    // Several hosts: each is named once in the table, and once with their shared reason.
     rig.fail("web", "test 4");
     let run = rig.sealift(&["deploy", "--all", "--yes"]).exits(6).says("  - db, web: units failed: asked-for.service");
     assert!(!run.stderr.contains("the deploy failed and was rolled back"), "{}", run.stderr);
     assert!(!run.text().contains("deploy again"), "{}", run.text());
     assert_eq!(run.stderr.matches("help:").count(), 1, "{}", run.stderr);
-    // They were there for this alone; no value may be left on a disk.
+    // Remove the stand-ins: no value may be left on a disk.
     for host in ["web", "db"] {
         rig.on(host, &["rm", "/usr/bin/journalctl", "/tmp/program", "/etc/systemctl/status"]);
     }
@@ -144,7 +145,7 @@ fn nix_what_a_switch_prints_decides_nothing_and_shows_no_value() {
     journal(&rig, "web", "from a journal");
     failing(&rig, "web", &["asked-for.service"]);
     std::fs::create_dir_all(rig.disk("web", "/etc/systemctl")).expect("a directory");
-    // The journals of failed units are in it, and so is what users have their managers say.
+    // It contains the journals of failed units, and text that users make their managers print.
     let printed = format!(
         "Could not acquire lock\nPre-switch check 'x' failed\nwarning: the following units failed: *, sshd.service\n\
          app[1]: {{\"password\": \"{value}\"}}\napp[1]: {hex}\n"
@@ -160,7 +161,7 @@ fn nix_what_a_switch_prints_decides_nothing_and_shows_no_value() {
     assert_eq!(rig.state("web"), before);
     let asked = rig.text("web/disk/var/log/journalctl.log");
     assert!(asked.contains("--unit=asked-for.service"), "{asked}");
-    // The way back prints them too.
+    // The rollback prints them too.
     rig.fail("web", "test 2\ntest 0 units\ntest 4");
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(9).says("the previous system: units failed");
     shows_none(&run.stderr);
@@ -172,7 +173,8 @@ fn nix_what_a_switch_prints_decides_nothing_and_shows_no_value() {
 fn nix_a_unit_that_a_check_wants_is_told_with_the_end_of_its_journal() {
     let Some(rig) = Rig::try_deployed("remote: journal of a checked unit", &["web"]) else { return };
     rig.declare("\n[checks.app]\non = [\"web\"]\nunit = \"app.service\"\n");
-    // The stand-in for systemctl answers with a file of the system: the unit is active with the first system, and not with the second.
+    // The stand-in for systemctl prints a file of the system: the unit is active with the first system, but not the
+    // second.
     rig.system("web", "{ etc.motd = \"active\\n\"; }");
     rig.commit();
     rig.install("web", "systemctl", "#!/bin/sh\ncase $* in *is-active*) cat /etc/motd ;; esac\n");
@@ -193,7 +195,7 @@ fn nix_a_check_that_got_worse_and_a_way_back_that_fails() {
     rig.change(&["web"]);
     rig.sealift(&["deploy", "web", "--yes", "--settle", "0"]).exits(6).says("check motd");
     assert_eq!(rig.state("web"), before);
-    // The way back fails too: exit 9, what to do and on which machine, and each thing that went wrong.
+    // The rollback fails too: exit 9, with what to do on which machine, and every failure.
     rig.declare("\n[checks.shells]\non = [\"web\"]\ncommand = [\"sh\", \"-c\", \"! test -e /etc/motd\"]\n");
     rig.fail("web", "test 0 units\ntest 4");
     let run = rig.sealift(&["deploy", "web", "--yes", "--settle", "0", "--json"]).exits(9);
@@ -206,7 +208,7 @@ fn nix_a_check_that_got_worse_and_a_way_back_that_fails() {
     let record = rig.last_record("web");
     assert_eq!(record["outcome"], "person");
     assert!(record["reason"].to_string().contains("check shells: "), "{record}");
-    // What cannot be read says where to look at it, too.
+    // An unreadable journal is also reported with where to look.
     std::fs::write(rig.disk("web", "/var/lib/sealift/deploy/journal.json"), "{").unwrap();
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(9);
     run.says("its journal cannot be read").says("`sealift generations web`");
@@ -215,7 +217,7 @@ fn nix_a_check_that_got_worse_and_a_way_back_that_fails() {
 #[test]
 fn nix_a_host_that_cannot_open_its_secrets_is_never_switched_to_from_afar() {
     let Some(rig) = Rig::try_deployed("remote: secrets that do not open", &["web"]) else { return };
-    // sshd shows the pinned key; where secrets are opened with it there is another one, as after a restored disk.
+    // sshd presents the pinned key, but secrets are opened with another one, as after restoring a disk.
     rig.on(
         "web",
         &[
@@ -292,7 +294,7 @@ fn nix_a_host_that_goes_away_before_the_order_was_never_changed() {
 #[test]
 fn nix_a_machine_of_another_kind_is_told_what_it_needs() {
     let Some(rig) = Rig::try_up("remote: another system", &["web"]) else { return };
-    // A FAKE: no machine of another kind is at hand, so its uname says that it is one.
+    // A fake: no machine of another architecture is available, so uname reports one.
     rig.on(
         "web",
         &["sh", "-c", "printf '#!/bin/sh\\necho Linux riscv64\\n' > /usr/bin/uname && chmod 755 /usr/bin/uname"],
@@ -307,7 +309,7 @@ fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
     let Some(rig) = Rig::try_deployed("remote: values in the store", &["web"]) else { return };
     let value = rig.sandbox.value("first");
     rig.system("web", &format!("{{ etc.motd = \"welcome {value}\"; }}"));
-    // Written there on purpose, and from there into the deployer's store.
+    // Written there on purpose, and copied from there into the deployer's store.
     rig.sandbox.allow(rig.sandbox.fleet().join("hosts"));
     rig.commit();
     let before = rig.state("web");
@@ -318,14 +320,14 @@ fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
     let path = format!("/nix/store/{}", path.split(':').next().expect("a path"));
     rig.on("web", &["sh", "-c", &format!("! test -e {path}")]);
     assert_eq!((rig.calls("web"), rig.state("web")), (Vec::new(), before));
-    // It is in the deployer's store by now, as the source is.
+    // It is in the deployer's store now, like the source.
     let collect = rig.command("nix-collect-garbage");
     rig.sandbox.run(collect, b"").exits(0);
-    // Without an identity it is said that nobody looked.
+    // Without an identity, the missing check is reported.
     rig.system("web", "{ etc.motd = \"second\"; }");
     rig.commit();
     rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was given").says("said once in this clone");
-    // It is no news the next time, until a deploy has looked.
+    // It is not repeated until a deploy has checked.
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     assert!(!run.stderr.contains("no identity was given"), "{}", run.stderr);
     rig.system("web", "{ etc.motd = \"third\"; }");
@@ -334,7 +336,7 @@ fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
     assert!(!run.stderr.contains("no identity was given"), "{}", run.stderr);
     rig.sealift(&["deploy", "web", "--yes", "--identity", &jay]).exits(0);
     rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was given");
-    // Nor is one needed where the index of values and its key are at hand.
+    // Nor is an identity needed if the value index and its key are available.
     rig.sealift(&["scan", "--write-index", "--identity", &jay]).exits(0);
     let key = rig.sandbox.path("index.key");
     std::fs::write(&key, rig.sandbox.show("scan-index-key", "jay")).expect("written");

@@ -1,4 +1,4 @@
-//! Nothing hides: what cannot be looked at is named and exits 11; what is strange is looked at like the rest.
+//! Nothing hides: what cannot be read is named, with exit code 11; unusual files are searched like the rest.
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
@@ -16,7 +16,7 @@ fn fifos_submodules_and_pointers_are_named() {
     );
     sandbox.sealift(&["scan"]).exits(11).prints("not read: pointer.bin: a Git LFS pointer");
     std::fs::remove_file(sandbox.fleet().join("pointer.bin")).expect("removed");
-    // A tracked file in whose place a FIFO is: opening it must not wait.
+    // A FIFO in place of a tracked file: opening it must not block.
     std::fs::remove_file(sandbox.fleet().join("a")).expect("removed");
     sandbox.tool("mkfifo", &["a"]);
     sandbox.sealift(&["scan"]).exits(11).prints("not read: a: it is a FIFO");
@@ -83,7 +83,7 @@ fn a_large_file_takes_little_memory() {
     let large = std::fs::File::create(sandbox.fleet().join("large.bin")).expect("made");
     std::os::unix::fs::FileExt::write_all_at(&large, token(1).as_bytes(), 100 << 20).expect("written");
     let mut command = sandbox.command("prlimit");
-    // What the process itself may have in memory that is not a file's: 64 MiB, stacks included.
+    // The process's own memory limit: 64 MiB, stacks included.
     command.args(["--data=67108864", "--", env!("CARGO_BIN_EXE_sealift"), "scan"]);
     sandbox.run(command, b"").exits(10).prints("large.bin:1:104857601: a GitHub token");
 }
@@ -128,7 +128,7 @@ fn nix_that_cannot_be_read_as_nix_is_named() {
     sandbox.write("deep.nix", deep);
     sandbox.tool("git", &["add", "-A"]);
     sandbox.sealift(&["scan"]).exits(11).prints("deep.nix").prints("not read as Nix: line 1 nests too deep");
-    // What is no Nix at all hides nothing from Nix.
+    // A file that is not Nix can hide nothing from Nix.
     sandbox.write("deep.nix", "{ password = ");
     sandbox.tool("git", &["add", "-A"]);
     sandbox.sealift(&["scan"]).exits(0);
@@ -150,7 +150,7 @@ fn what_may_not_be_read_is_named() {
     for name in ["closed.txt", "inside", "new"] {
         mode(name, 0o000);
     }
-    // Root may read everything, unless it has none of its capabilities.
+    // Root can read everything, unless it has no capabilities.
     let mut command = sandbox.command("setpriv");
     command.args(["--bounding-set=-all", "--inh-caps=-all", "--", env!("CARGO_BIN_EXE_sealift"), "scan"]);
     let run = sandbox.run(command, b"").exits(11);

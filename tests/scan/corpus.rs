@@ -1,4 +1,4 @@
-//! Recall and false positives on the corpus: every planted secret is found in its file, and nothing where nothing is.
+//! Recall and false positives on the corpus: every planted secret is found in its file, and nothing in the others.
 //! docs/scan.md has the same corpus through other scanners.
 
 #[path = "corpus_files.rs"]
@@ -31,7 +31,7 @@ fn every_planted_secret_is_found_and_nothing_else() {
     let wrong: Vec<_> =
         found.iter().filter(|(path, _)| files.iter().any(|file| file.path == *path && file.rule.is_none())).collect();
     assert!(missed.is_empty() && wrong.is_empty(), "missed: {missed:#?}\nwrong: {wrong:#?}");
-    // Each by its own rule, but where a stricter one wins.
+    // Each by its own rule, unless a stricter one wins.
     let planted = files.iter().filter_map(|file| Some((file.path.as_str(), file.rule?)));
     let other: BTreeSet<&str> = planted.filter(|both| !found.contains(both)).map(|(_, rule)| rule).collect();
     assert!(other.len() <= 3, "found by another rule: {other:?}");

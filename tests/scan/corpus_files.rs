@@ -1,20 +1,17 @@
-//! The corpus that recall and false positives are measured on: files as such repositories have them, each with one planted
-//! secret of one rule, and as many without any. Made from the rules' own forms and from what is not of the rules.
+//! The corpus for measuring recall and false positives: typical files, each with one planted secret of one rule, and as
+//! many without. Generated from the rules' own patterns and from other text.
 
 use sealift::domain::scan::rules;
 use sealift::domain::scan::sample::make;
 
-/// A file of the corpus.
 pub struct File {
-    /// Its path.
     pub path: String,
-    /// Its text.
     pub text: String,
-    /// The rule whose secret is planted; none in a file that must have no finding.
+    /// The rule of the planted secret; `None` in a file that must have no finding.
     pub rule: Option<&'static str>,
 }
 
-/// Lines that look like secrets to a careless eye: digests, public keys, references, placeholders.
+/// Lines that resemble secrets: digests, public keys, references, placeholders.
 const HARMLESS: [&str; 24] = [
     "hash = \"sha256-<b43>=\";",
     "rev = \"<h40>\";",
@@ -42,7 +39,7 @@ const HARMLESS: [&str; 24] = [
     "cookieName = \"session_token_v2\";",
 ];
 
-/// Makes all of it; `rounds` files of each kind for each form.
+/// Generates the corpus: `rounds` files of each kind for each pattern.
 pub fn all(rounds: u64) -> Vec<File> {
     let mut files = Vec::new();
     for rule in rules::all() {
@@ -69,9 +66,9 @@ pub fn all(rounds: u64) -> Vec<File> {
     files
 }
 
-/// A text where it is usual, in files of the kinds that it can stand in.
+/// A text in its usual context, in each kind of file that can contain it.
 fn placed(text: &str, seed: u64) -> Vec<(&'static str, String)> {
-    // A token alone is put into a string; a line is a line.
+    // A lone token is put into a string; a line stays a line.
     let alone = !text.contains([' ', '\n', '"', '\'', '=']) || text.contains("://");
     let is_bare = text
         .lines()

@@ -1,9 +1,9 @@
-//! scan --history: each blob once, told with the commit that brought it.
+//! scan --history: each blob is searched once, and reported with the commit that added it.
 
 use super::{commit, repository, silent, token};
 use crate::harness::Sandbox;
 
-/// A token that came and went, at `old.txt`.
+/// A repository with a token that was added and removed, at `old.txt`.
 fn gone() -> (Sandbox, String) {
     let sandbox = repository();
     sandbox.write("readme", "a\n");
@@ -25,7 +25,7 @@ fn what_came_and_went_is_found_with_its_commit() {
     run.prints("everyone with a clone has it, so it needs a new value, also where the file is clean by now");
     let found = sandbox.sealift(&["scan", "--history", "--json"]).exits(10).json();
     assert_eq!(found["findings"][0]["commit"], brought.as_str());
-    // The same content again, in another file and another commit: told once a path, with the first commit.
+    // The same content in another file and commit: reported once per path, with its first commit.
     sandbox.write("new.txt", format!("line\nkey: {}\n", token(1)));
     commit(&sandbox, "fourth");
     let found = sandbox.sealift(&["scan", "--history", "--json"]).exits(10).json();
@@ -52,7 +52,7 @@ fn branches_merges_and_tags_count_and_what_no_commit_reaches_is_counted() {
     sandbox.write("side.txt", token(2));
     commit(&sandbox, "side");
     sandbox.tool("git", &["checkout", "-q", "main"]);
-    // Brought by a merge commit alone.
+    // Added by a merge commit only.
     sandbox.tool("git", &["merge", "-q", "--no-ff", "--no-commit", "side"]);
     sandbox.write("merge.txt", token(3));
     sandbox.tool("git", &["add", "merge.txt"]);
@@ -123,7 +123,7 @@ fn values_without_quotes_count_where_they_are_usual() {
         std::fs::remove_file(sandbox.fleet().join(name)).expect("removed");
     }
     commit(&sandbox, "gone");
-    // The same content under both names: told for the one where it is a value.
+    // The same content under both names: reported for the one where it is a value.
     let run = silent(sandbox.sealift(&["scan", "--history"]).exits(10).prints("a.env:2:9"), &value);
     assert!(!run.text().contains("a.rs"), "{}", run.text());
 }
@@ -134,7 +134,7 @@ fn nix_that_came_and_went_was_nix_all_the_same() {
     let value = "correct-horse-42";
     let source = format!("{{\n  services.gitea-actions-runner.instances.main.token = \"{value}\";\n}}\n");
     sandbox.write("hosts/nixos/default.nix", &source);
-    // By its bytes alone it is no secret.
+    // Its bytes alone are no secret.
     sandbox.write("notes.txt", format!("once more\n{source}"));
     commit(&sandbox, "first");
     let first = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD"])).expect("UTF-8");
@@ -145,7 +145,7 @@ fn nix_that_came_and_went_was_nix_all_the_same() {
     let place = format!("hosts/nixos/default.nix:2:56 (commit {})", &first[..12]);
     silent(run, value).prints(&place).prints("nix-inline-secret").says("1 finding");
     sandbox.sealift(&["scan", "--history", "HEAD~1..HEAD"]).exits(0);
-    // What Nix itself would refuse is named by its object: there is no path for it yet.
+    // Content that Nix itself would refuse is named by its object: it has no path yet.
     sandbox.write("deep.nix", format!("{{ password = {}1{}; }}", "(".repeat(5000), ")".repeat(5000)));
     commit(&sandbox, "deep");
     let object = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD:deep.nix"])).expect("UTF-8");

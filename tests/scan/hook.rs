@@ -1,4 +1,4 @@
-//! The pre-commit hook: in front of whatever is there, and away without a trace.
+//! The pre-commit hook: runs before an existing hook, and can be removed without a trace.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -27,14 +27,14 @@ fn a_commit_with_plaintext_is_refused() {
     let run = commits(&sandbox).exits(1);
     let said = format!("{}{}", run.text(), run.stderr);
     assert!(said.contains("a.txt:1:1 (staged)"), "{said}");
-    // Who refuses, and the two ways on.
+    // The message says who refuses, and the two ways to continue.
     assert!(said.contains("sealift: this commit adds plaintext\n"), "{said}");
     assert!(said.contains("sealift:allow RULE REASON") && said.contains("git commit --no-verify"), "{said}");
     silent(run, &token(1));
     sandbox.write("a.txt", "clean\n");
     sandbox.tool("git", &["add", "a.txt"]);
     commits(&sandbox).exits(0);
-    // `commit -a` and `commit FILE` have an index of their own.
+    // `commit -a` and `commit FILE` use a temporary index.
     sandbox.write("a.txt", token(2));
     for arguments in [["-a", "-m", "x"], ["a.txt", "-m", "x"]] {
         let mut command = sandbox.command("git");
@@ -91,7 +91,7 @@ fn hooks_that_are_kept_elsewhere() {
     sandbox.write("a.txt", token(1));
     sandbox.tool("git", &["add", "a.txt"]);
     commits(&sandbox).exits(1);
-    // A folder that other repositories share is not changed for this one.
+    // A hooks folder shared with other repositories is not changed for this one.
     let outside = sandbox.path("home/hooks");
     sandbox.tool("git", &["config", "core.hooksPath", outside.to_str().expect("UTF-8")]);
     sandbox
@@ -135,7 +135,7 @@ fn init_puts_it_in_where_there_is_none() {
     other.sealift(&["hook", "install", "--print-entry"]).exits(0).prints("id: sealift");
 }
 
-/// A fleet in a folder of its repository, with the hook, and a branch without it.
+/// A fleet in a folder of its repository, with the hook, and a branch without the fleet.
 fn beside_a_branch(folder: &str) -> Sandbox {
     let sandbox = repository();
     sandbox.write("README", "x\n");
@@ -177,18 +177,19 @@ fn a_branch_without_the_fleet_passes_with_one_line() {
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.starts_with("sealift: not read: this commit: ") && said.contains("no fleet"), "{said}");
         assert!(said.contains(&format!("{folder}recipients.toml")), "{said}");
-        // A branch that never had anything of it.
+        // A branch that never contained the fleet.
         sandbox.tool("git", &["checkout", "-q", "--orphan", "pages"]);
         sandbox.tool("git", &["rm", "-rfq", "."]);
         sandbox.write("index.html", "hi\n");
         sandbox.tool("git", &["add", "index.html"]);
         commits_with(&sandbox, &exported).exits(0);
-        // Back on its own, the hook looks again.
+        // Back on its own branch, the hook checks again.
         sandbox.tool("git", &["checkout", "-q", "main"]);
         sandbox.write("a.txt", token(1));
         sandbox.tool("git", &["add", "a.txt"]);
         commits_with(&sandbox, &exported).exits(1);
-        // Taking recipients.toml out of the tree alone does not blind it; and no scan by hand passes for that.
+        // Removing recipients.toml from the work tree alone does not disable it; a manual scan does not count as the
+        // hook.
         std::fs::remove_file(sandbox.fleet().join(folder).join("recipients.toml")).expect("removed");
         commits_with(&sandbox, &exported).exits(1);
         sandbox.sealift(&["scan", "--staged", "--fleet", "no-such-folder"]).exits(11).prints("no fleet");
@@ -211,9 +212,9 @@ fn an_identity_of_another_fleet_is_no_hindrance() {
     scan(&plain, "/no/such/file", &["--staged"]).exits(0);
     scan(&own, &key, &[]).exits(0).says("SEALIFT_IDENTITY opens nothing of this fleet").says("were not looked for");
     scan(&own, &own.key("jay"), &[]).exits(0).says("1 value of the fleet looked for");
-    // One that cannot be used: looked at all else, and said.
+    // An unusable identity: everything else is searched, and this is reported.
     scan(&own, "/no/such/file", &[]).exits(11).prints("not read: the fleet's secrets");
-    // What is asked for by name is wanted.
+    // An explicit request must be fulfilled.
     scan(&plain, &key, &["--values"]).exits(2).says("no fleet here");
     scan(&own, &key, &["--values"]).exits(11);
     scan(&own, "", &["--identity", &key]).exits(11);

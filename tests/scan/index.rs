@@ -8,7 +8,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use super::{commit, silent};
 use crate::harness::{Run, Sandbox};
 
-/// A fleet with a value and its index; the value.
+/// A fleet with a value and its index; returns the value.
 fn indexed() -> (Sandbox, String) {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let value = sandbox.seal("forge/token", &["--hosts", "web"]);
@@ -18,7 +18,7 @@ fn indexed() -> (Sandbox, String) {
     (sandbox, value)
 }
 
-/// The key of today, in a file.
+/// The current index key, in a file.
 fn key(sandbox: &Sandbox, name: &str) -> PathBuf {
     let path = sandbox.path(name);
     let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path).expect("new");
@@ -56,7 +56,7 @@ fn the_index_finds_what_the_values_find() {
         scan(&sandbox, key, &[]).exits(0);
         scan(&sandbox, key, &["--history"]).exits(10).prints(&format!("{name}:"));
     }
-    // The file and the credential that a unit has are found without being named in the arguments.
+    // The file, and a unit's credential, are found without an argument.
     sandbox.write("again.txt", &value);
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
     sandbox
@@ -106,7 +106,7 @@ fn an_index_that_is_behind_is_said_everywhere() {
     sandbox.sealift(&["scan", "--write-index", "-i", &jay]).exits(0).prints("2 values");
     scan(&sandbox, first, &[]).exits(0).says("2 values of the fleet looked for by the index");
     in_line();
-    // A key that somebody should not have any more.
+    // A key that should be revoked.
     sandbox.sealift(&["rotate", "scan-index-key"]).exits(0);
     sandbox.sealift(&["check"]).exits(0).prints("it is not sealed to the current scan-index-key");
     let second = key(&sandbox, "second.key");
@@ -124,7 +124,7 @@ fn a_key_that_was_named_must_open_an_index() {
     let key = key.to_str().expect("UTF-8");
     scan(&sandbox, "/nowhere", &[]).exits(5);
     scan(&sandbox, &sandbox.key("jay"), &[]).exits(5).says("`sealift show scan-index-key` prints the current key");
-    // What is not sealed tells names and serials, and nothing else.
+    // The plaintext part shows only names and serials.
     let text = sandbox.read("scan-index.json");
     let mut index: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(index["values"], serde_json::json!({ "forge/token": 1 }));
@@ -142,7 +142,7 @@ fn a_key_that_was_named_must_open_an_index() {
         scan(&sandbox, key, &[]).exits(code).says("sealift scan --write-index");
         sandbox.sealift(&["check"]).exits(code);
     }
-    // Whoever writes the repository cannot have it sealed to a key of their own.
+    // Someone with write access to the repository cannot make it be sealed to their own key.
     let other = sandbox.age_key("other");
     sandbox.write("secrets/scan-index-key.pub", format!("{other}\n"));
     sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("jay")]).exits(0);
@@ -151,7 +151,7 @@ fn a_key_that_was_named_must_open_an_index() {
     sandbox.tool("git", &["rm", "-q", "-f", "scan-index.json"]);
     scan(&sandbox, key, &[]).exits(2).says("there is no scan-index.json");
     sandbox.sealift(&["scan"]).exits(0);
-    // Who opens only a part says so, and indexes that.
+    // A key that opens only some secrets indexes those, and says so.
     sandbox.seal("other", &["--hosts", "web"]);
     sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("web")]).exits(5);
 }
@@ -181,8 +181,8 @@ fn a_key_of_the_index_that_hosts_receive_is_refused() {
     run.exits(2).says("scan-index-key is given to hosts");
 }
 
-/// An index of these entries, sealed to the key of today as anyone who can write the repository can seal one: each with the tag
-/// of eight blanks, and a length.
+/// Seals an index of these entries to the current key, as anyone with write access can: each with the tag of eight
+/// blanks, and a length.
 fn seal_index(sandbox: &Sandbox, entries: impl Iterator<Item = u16>) {
     use sealift::adapters::age::Sealer;
     use sealift::adapters::age::identity::Plugins;
@@ -211,7 +211,7 @@ fn an_index_that_was_made_to_take_long_does_not() {
     let (sandbox, _) = indexed();
     let key = key(&sandbox, "index.key");
     let key = key.to_str().expect("UTF-8");
-    // A text that fits it: eight blanks, and something else, again and again.
+    // A text that matches it: eight blanks, and something else, repeatedly.
     let text: String = (0..100_000).map(|number| format!("        {number:08x}\n")).collect();
     sandbox.write("fits.txt", text);
     sandbox.tool("git", &["add", "fits.txt"]);
@@ -222,12 +222,12 @@ fn an_index_that_was_made_to_take_long_does_not() {
         sandbox.remember(&run);
         run
     };
-    // 38 KB: a thousand texts that share a tag.
+    // 38 KB: a thousand entries with the same tag.
     seal_index(&sandbox, (0..1000).map(|number| 3000 + number));
     for more in [&[][..], &["--staged"]] {
         scan(more).exits(8).says("scan-index.json is damaged").says("sealift scan --write-index");
     }
-    // As many as may share one: what fits is listed, and looked at by every other rule.
+    // The maximum number of entries with one tag: matching files are listed, and searched by every other rule.
     seal_index(&sandbox, (0..32).map(|number| 4000 + number));
     for more in [&[][..], &["--staged"]] {
         scan(more).exits(11).prints("fits.txt: nearly all of it looks like values of the index");

@@ -1,4 +1,4 @@
-//! scan: the real binary on real repositories. Every planted secret is made when the test runs; none may ever be printed.
+//! scan: the real binary on real repositories. Every planted secret is generated at run time; none may ever be printed.
 
 mod blind;
 mod corpus;
@@ -14,19 +14,18 @@ use sealift::domain::scan::sample::make;
 
 use crate::harness::{Run, Sandbox};
 
-/// A repository without a fleet.
 fn repository() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.tool("git", &["init", "-q", "-b", "main"]);
     sandbox
 }
 
-/// A token of GitHub's form, another one for each seed.
+/// A token in GitHub's format, different for each seed.
 fn token(seed: u64) -> String {
     make("ghp_<a36>", seed)
 }
 
-/// Asserts that a run printed nothing of a secret: neither all of it nor its second half.
+/// Asserts that a run printed neither all nor the second half of a secret.
 #[track_caller]
 fn silent(run: Run, secret: &str) -> Run {
     for part in [secret, &secret[secret.len() / 2..]] {
@@ -76,7 +75,7 @@ fn nix_is_read_as_nix() {
         .prints("nix-inline-secret")
         .prints("services.gitea-actions-runner.instances.main.token is given a literal")
         .prints("help: run: sealift adopt hosts/nixos/default.nix:4 ");
-    // The name of an option is anyone's text: one that is itself a secret is not told.
+    // An option's name can be any text: one that is itself a secret is not printed.
     let secret = token(9);
     sandbox.write("hosts/nixos/default.nix", format!("{{ services.\"{secret}\".password = \"{value}\"; }}\n"));
     silent(sandbox.sealift(&["scan"]).exits(10), &secret).prints("nix-secret-option");
@@ -94,7 +93,7 @@ fn a_file_that_is_called_a_key_is_looked_at_first() {
     sandbox.sealift(&["scan", "--history"]).exits(0);
     sandbox.write("one-key", "0123\n");
     sandbox.sealift(&["scan"]).exits(10).prints("a.nix:1:7").prints("nix-key-path");
-    // The next commit is what is staged: the file of the index counts, whatever is in the tree.
+    // The next commit is what is staged: the index counts, whatever is in the work tree.
     sandbox.write("b.nix", "{ d = ./one-key; e = ./two-key; }\n");
     sandbox.tool("git", &["add", "--all"]);
     sandbox.sealift(&["scan", "--staged"]).exits(10).prints("b.nix:1:7");
@@ -152,7 +151,7 @@ fn values_in_texts_of_nix_are_found() {
         })
         .collect();
     assert!(missed.is_empty(), "{missed:?}\n{}", run.text());
-    // Outside of a text, what has no quotes is Nix.
+    // Outside strings and comments, unquoted text is Nix code.
     let sandbox = repository();
     sandbox.write("a.nix", format!("{{ password = x.{value}; }} # password={value}\n"));
     sandbox.sealift(&["scan"]).exits(0);
@@ -209,7 +208,7 @@ fn what_is_only_in_the_index_is_found() {
     std::fs::remove_file(sandbox.fleet().join("b")).expect("removed");
     let run = sandbox.sealift(&["scan"]).exits(10).prints("a:1:1 (staged)").prints("b:1:1 (staged)");
     assert_eq!(run.text().matches("github-token").count(), 2, "each once: {}", run.text());
-    // Another git that holds the index is no hindrance.
+    // A lock on the index by another git does not matter.
     std::fs::write(sandbox.fleet().join(".git/index.lock"), "").expect("written");
     sandbox.sealift(&["scan"]).exits(10);
     sandbox.sealift(&["scan", "--staged"]).exits(10);
@@ -231,11 +230,11 @@ fn staged_is_what_the_next_commit_adds() {
     sandbox.tool("git", &["add", "a.txt"]);
     let run = sandbox.sealift(&["scan", "--staged"]).exits(10).prints("a.txt:2:1");
     assert!(!run.text().contains("a.txt:1:1"), "{}", run.text());
-    // Moved as it is: nothing is added.
+    // A rename without changes adds nothing.
     commit(&sandbox, "y");
     sandbox.tool("git", &["mv", "a.txt", "b.txt"]);
     sandbox.sealift(&["scan", "--staged"]).exits(0);
-    // What is not staged does not count.
+    // Unstaged changes do not count.
     sandbox.write("c.txt", token(3));
     sandbox.sealift(&["scan", "--staged"]).exits(0);
 }
@@ -272,7 +271,7 @@ fn the_rules_are_listed() {
     sandbox.sealift(&["scan", "--rules"]).exits(0).prints("openssh-private-key: an OpenSSH private key");
     let rules = sandbox.sealift(&["scan", "--rules", "--json"]).exits(0).json();
     assert!(rules["rules"].as_array().expect("an array").len() > 50);
-    // Every rule has its line in the documents.
+    // The documents have a line for every rule.
     let text =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scan.md")).expect("the document");
     for rule in rules["rules"].as_array().expect("an array") {
@@ -297,13 +296,13 @@ fn this_repository_has_no_findings() {
     }
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
-    // The checkout may belong to somebody else.
+    // The checkout may belong to another user.
     command.args(["scan", "--fleet"]).arg(top);
     command.envs([("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "safe.directory"), ("GIT_CONFIG_VALUE_0", "*")]);
     sandbox.run(command, b"").exits(0).says("0 findings");
 }
 
-/// A nix store of the box's own, at a real path.
+/// The environment of a nix store of the sandbox's own, at its real path.
 fn own_store(sandbox: &Sandbox) -> Vec<(&'static str, String)> {
     let place = |name: &str| sandbox.path("nix").join(name).display().to_string();
     vec![

@@ -1,4 +1,5 @@
-//! The fleet's own values, looked for exactly: in every writing, in the tree and the history, with no value ever printed.
+//! The fleet's own values, searched for exactly: in every encoding, in the tree and the history, without printing a
+//! value.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
@@ -19,7 +20,7 @@ fn a_sealed_value_is_found_however_it_is_written() {
     ] {
         sandbox.allow(sandbox.fleet().join(name));
         sandbox.write(name, format!("one\n{text}\n"));
-        // Without the key it is a text like any other.
+        // Without the key it is text like any other.
         sandbox.sealift(&["scan"]).exits(0);
         let run = sandbox.sealift(&["scan", "-i", &key]).exits(10);
         let run =
@@ -48,7 +49,7 @@ fn the_lines_of_a_key_are_found_and_its_public_half_is_not() {
     }
     sandbox.sealift(&["scan", "-i", &key]).exits(0).says("3 values of the fleet looked for");
     for kind in ["ed25519", "rsa", "ecdsa"] {
-        // Indented, without its first and last lines, in a file of another kind.
+        // Indented, without its first and last lines, in another kind of file.
         let text = std::fs::read_to_string(sandbox.key(&format!("key-{kind}"))).expect("read");
         let body: Vec<String> =
             text.lines().filter(|line| !line.contains("-----")).map(|line| format!("    {line}")).collect();
@@ -67,7 +68,7 @@ fn what_cannot_be_looked_for_is_said() {
     sandbox.sealift_with(&["seal", "pin", "--hosts", "web", "--stdin"], b"1234").exits(0);
     sandbox.write("a.txt", "1234\n");
     sandbox.sealift(&["scan", "-i", &key]).exits(0).says("too short to be looked for (less than 8 bytes): pin");
-    // The key of a host opens its own alone.
+    // A host's key opens only its own secrets.
     sandbox.seal("web-only", &["--hosts", "web"]);
     let run = sandbox.sealift(&["scan", "-i", &sandbox.key("db")]).exits(11);
     run.prints("not read: secrets/web-only.age: its value is not looked for");

@@ -1,19 +1,19 @@
-//! Every page of the help and the schema, as they are printed; and what is said where a word is mistyped.
+//! Every help page and the schema, as printed; and the suggestions for a mistyped word.
 
 use std::collections::BTreeSet;
 
 use super::{folder, is_as_in};
 use crate::harness::Sandbox;
 
-/// The verbs that a page lists.
+/// The verbs listed on a page.
 fn verbs(page: &str) -> Vec<&str> {
     let lines = page.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    // A line that goes on is indented further.
+    // Continuation lines are indented further.
     let first = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     first.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help").collect()
 }
 
-/// The short page, which has the examples however it is asked for.
+/// The short page, which always includes the examples.
 fn short(sandbox: &Sandbox, words: &[&str]) -> String {
     let page = sandbox.sealift(&[words, &["-h"]].concat()).exits(0).text();
     assert!(page.contains("Examples:"), "{words:?}: {page}");
@@ -58,7 +58,7 @@ fn what_is_not_for_people_is_not_shown() {
     }
     let near = sandbox.sealift(&["hots"]).exits(2).says("'host'").stderr;
     assert!(!near.contains("host-run"), "{near}");
-    // Were it the only one that is near, there would be no tip at all.
+    // Even if it were the only close match, it would not be suggested.
     assert!(!sandbox.sealift(&["edit-helpr"]).exits(2).stderr.contains("helper"));
 }
 

@@ -1,4 +1,4 @@
-//! The pictures of the documents: what a terminal shows of real runs, as SVG whose text is text.
+//! The pictures of the documents: terminal output of real runs, as SVG with real text.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,15 +12,15 @@ use crate::harness::Sandbox;
 use crate::harness::rig::Rig;
 use crate::remote::wrong::{failing, journal};
 
-/// As wide a terminal as the longest path needs.
+/// Wide enough for the longest path.
 const WIDE: usize = 8192;
 
-/// A line as sealift breaks it.
+/// Wraps a line as sealift does.
 fn folded(line: &str) -> String {
     let (mut shown, mut column) = (String::new(), 0);
     for word in line.split_inclusive(' ') {
         let width = word.trim_end().chars().count();
-        // An escape takes no room, and no line with one is long.
+        // Escape sequences have no width, and lines with one are never long.
         if column + width > COLUMNS && !line.contains('\u{1b}') {
             shown.truncate(shown.trim_end().len());
             shown += "\n  ";
@@ -32,13 +32,13 @@ fn folded(line: &str) -> String {
     shown + "\n"
 }
 
-/// Types lines into a shell and shows what a terminal has then. `command` makes a command where the fleet is. To every
-/// question the answer is no, and to every one for a passphrase the same passphrase.
+/// Types lines into a shell and returns the resulting screen. `command` makes a command in the fleet. Every question is
+/// answered with no, and every passphrase prompt with the same passphrase.
 fn typed(lines: &[&str], sandbox: &Sandbox, command: impl Fn(&str) -> Command) -> String {
     typed_at(COLUMNS, lines, sandbox, command)
 }
 
-/// The same in a terminal of so many columns.
+/// Like `typed`, in a terminal of this width.
 fn typed_at(columns: usize, lines: &[&str], sandbox: &Sandbox, command: impl Fn(&str) -> Command) -> String {
     let mut shown = String::new();
     for line in lines {
@@ -55,14 +55,14 @@ fn typed_at(columns: usize, lines: &[&str], sandbox: &Sandbox, command: impl Fn(
         let run = sandbox.run(expect, b"");
         sandbox.remember(&run);
         let printed = run.exits(0).text();
-        // The picture ends with the question. The names of store paths are those of this very build of sealift.
+        // The picture ends with the question. Store path hashes are those of this build of sealift.
         let printed = without_hashes(printed.split_inclusive("[y/N]").next().unwrap_or_default());
         shown += &format!("\u{1b}[1m$ {line}\u{1b}[0m\n{}\n", screen(&printed, columns).trim_end());
     }
     shown
 }
 
-/// Store paths with an ellipsis for their hash, and for sizes: those of sealed files are not the same each time.
+/// Replaces the hashes of store paths and the sizes with an ellipsis: those of sealed files differ between runs.
 fn without_hashes(text: &str) -> String {
     let mut parts = text.split("/nix/store/");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -70,7 +70,7 @@ fn without_hashes(text: &str) -> String {
     let mut short = text.split("…-nixos-system").peekable();
     let mut shown = String::new();
     while let Some(part) = short.next() {
-        // What is before is the beginning of a hash, as a plan shows it.
+        // The text before it is the start of a hash, as a plan shows it.
         let hash = if short.peek().is_some() { 8 } else { 0 };
         shown += part.get(..part.len().saturating_sub(hash)).unwrap_or(part);
         shown += if short.peek().is_some() { "…-nixos-system" } else { "" };
@@ -93,7 +93,7 @@ fn without_sizes(line: &str) -> String {
     text + rest
 }
 
-/// Holds a picture against its file. `title` is what somebody hears who does not see it.
+/// Compares a picture with its file. `title` is the text for screen readers.
 #[track_caller]
 fn is_in_picture(name: &str, page: &str, title: &str, shown: &str) {
     let shown = shown.trim_end();
@@ -101,7 +101,7 @@ fn is_in_picture(name: &str, page: &str, title: &str, shown: &str) {
     let (head, rest) = svg.split_once("px\" xmlns").expect("an svg");
     let (width, height) =
         head.strip_prefix("<svg width=\"").expect("a width").split_once("px\" height=\"").expect("a height");
-    // With a viewBox it is made smaller where there is less room.
+    // With a viewBox it scales down where there is less space.
     let svg = format!("{head}px\" viewBox=\"0 0 {width} {height}\" role=\"img\" xmlns{rest}");
     let (tag, rest) = svg.split_once('\n').expect("a tag");
     is_as_in(&folder("docs/pictures").join(name), &format!("{tag}\n  <title>{title}</title>\n{rest}"));
@@ -146,7 +146,7 @@ fn a_first_key_and_a_first_secret() {
         "sealift seal wifi --hosts laptop --generate password",
         "git status --short",
     ];
-    // Where lines with the home's path break depends on how long that is: they break once it is short.
+    // Where lines with the home's path wrap depends on its length.
     let shown = typed_at(WIDE, &lines, &sandbox, |program| sandbox.command(program));
     let home = sandbox.path("home").display().to_string();
     let user = rustix::process::geteuid().as_raw();
@@ -165,7 +165,7 @@ fn a_first_key_and_a_first_secret() {
 #[test]
 fn what_scan_finds() {
     let sandbox = Sandbox::with_fleet(&["web"]);
-    // Made here: whoever looks for tokens finds none in this file.
+    // Generated here, so that secret scanners find no token in this file.
     let token: String = sandbox.canary.chars().rev().filter(char::is_ascii_alphanumeric).cycle().take(36).collect();
     sandbox.write(
         "hosts/web/default.nix",
@@ -187,13 +187,13 @@ fn nix_what_a_deploy_would_do() {
     rig.sealift(&["deploy", "--all", "--yes"]).exits(0);
     rig.change(&["web", "db"]);
     rig.seal("db-password", "new", &["--hosts", "db"]);
-    // More than ciphertexts differ by, whose lengths are random: the closures grow.
+    // More than ciphertext lengths vary, which are random: the closures grow.
     let text = "x".repeat(4096);
     for host in ["web", "db"] {
         rig.system(host, &format!("{{ kernel = \"6.13\"; etc.motd = \"{text}\"; }}"));
     }
     rig.commit();
-    // What is built now is not built again in the picture.
+    // Build now, so that the picture does not show the build.
     rig.sealift(&["plan", "--all"]).exits(0);
     let shown = typed(&["sealift deploy --all"], &rig.sandbox, |program| rig.command(program));
     is_in_picture("deploy.svg", "README.md", "What a deploy would change on two hosts, before it asks", &shown);
@@ -215,7 +215,7 @@ fn what_waits_and_who_reads_too_little() {
     ] {
         sandbox.seal(name, &more);
     }
-    // A machine that is allowed more by now, and nobody has run `rekey` yet. And a value whose day has come.
+    // A machine that was given access without a `rekey`, and an expired value.
     let policy = sandbox.read("recipients.toml").replace("2098-01-31", "2024-01-31");
     sandbox.write("recipients.toml", policy.replace("hosts = [\"web\"]", "hosts = [\"web\", \"laptop\"]"));
     let shown = typed_at(80, &["sealift list", "sealift check", "sealift rekey --dry-run"], &sandbox, |program| {
@@ -240,7 +240,7 @@ fn nix_how_a_deploy_that_fails_ends() {
     );
     failing(&rig, "web", &["asked-for.service"]);
     rig.fail("web", "test 4");
-    // What is on the host is not copied again in the picture: in which order that goes is nix' affair.
+    // Copy now: the order of copies in the picture would vary.
     rig.sealift(&["deploy", "web", "--action", "dry-activate"]).exits(0);
     let shown = typed(&["sealift deploy web --yes"], &rig.sandbox, |program| rig.command(program));
     is_in_picture(
@@ -348,7 +348,7 @@ fn nix_what_there_is_to_go_back_to() {
     );
 }
 
-/// Times as one time: they are not the same in two runs.
+/// Replaces all times by one: they differ between runs.
 fn without_times(text: &str) -> String {
     const TIME: &str = "2026-11-29T09:30:00Z";
     let mut text = text.to_owned();

@@ -1,14 +1,14 @@
-//! As much of a terminal as sealift's output needs: lines that are redrawn, and colours.
+//! The part of a terminal that sealift's output needs: redrawn lines, and colours.
 
 use std::fmt::Write;
 
-/// A character and how it is drawn, as the parameters of SGR.
+/// A character with its SGR parameters.
 type Cell = (char, String);
 
-/// How wide it is, in characters.
+/// The width in characters.
 pub const COLUMNS: usize = 100;
 
-/// What is on the screen after all of this was printed, with its colours and nothing else that acts on a terminal.
+/// The screen after printing this, keeping colours but no other escape sequences.
 pub fn screen(printed: &str, columns: usize) -> String {
     let (mut lines, mut row, mut column): (Vec<Vec<Cell>>, usize, usize) = (vec![Vec::new()], 0, 0);
     let mut style = String::new();
@@ -34,7 +34,7 @@ pub fn screen(printed: &str, columns: usize) -> String {
                     'B' => row += many,
                     'K' if numbers == "2" => line.clear(),
                     'K' => line.truncate(column),
-                    // Whether the cursor is seen.
+                    // Cursor visibility.
                     'h' | 'l' => {}
                     other => panic!("an escape that is not known here: {numbers}{other}"),
                 }
