@@ -1,11 +1,11 @@
-# Two things in one: what other flakes take from here (modules, packages, lib), and the reference fleet in hosts/. `lib`,
-# the modules and the template need no input; nothing of an input is looked at until something of it is asked for.
+# Both the outputs for other flakes (modules, packages, lib) and the reference fleet in hosts/. `lib`, the modules and
+# the template need no input; inputs are evaluated only when something of them is used.
 {
   description = "Carries a NixOS fleet's secrets and its deploys";
 
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
-    # Only the reference fleet uses it. A flake that takes sealift may say inputs.home-manager.follows = "".
+    # Only the reference fleet uses it. A flake that uses sealift may set inputs.home-manager.follows = "".
     home-manager = {
       url = "github:nix-community/home-manager/release-26.05";
       inputs.nixpkgs.follows = "nixpkgs";
@@ -98,8 +98,8 @@
         ];
       };
 
-      # The same homes by themselves: `home-manager switch --flake .#jay@HOST`. A deploy switches one after its system, where
-      # the system does not bring it: `fleet.home.standalone`.
+      # The same homes separately: `home-manager switch --flake .#jay@HOST`. A deploy switches one after its system if
+      # the system does not include it: `fleet.home.standalone`.
       homeConfigurations = lib.mkHomes {
         inherit home-manager;
         systems = self.nixosConfigurations;

@@ -1,5 +1,5 @@
-# What would go wrong on the machine, said while the system is evaluated, each with what to do. Only what is wrong becomes an
-# assertion: the module system looks at each of them, and a machine may have thousands of secrets.
+# Mistakes that would fail on the machine, reported during evaluation with what to do. Only actual faults become
+# assertions: the module system evaluates each one, and a machine may have thousands of secrets.
 {
   config,
   lib,
@@ -19,15 +19,15 @@ let
     ;
   read = cfg.internal.policy;
 
-  # A fault as a list: nothing where all is well.
+  # A fault as a list, which is empty if all is well.
   check =
     isWell: what: mend:
     lib.optional (!isWell) "sealift: ${what}\n  ${mend}";
 
-  # What is looked up by its name has no context: Nix refuses it there.
+  # Strings that are looked up as attribute names must have no context: Nix refuses it there.
   textOf = value: builtins.unsafeDiscardStringContext (toString value);
 
-  # A path literal, or a string into the store: everybody can read what is there.
+  # A path literal, or a string into the store: everybody can read it.
   inStore = path: builtins.isPath path || lib.hasPrefix builtins.storeDir (toString path);
 
   fleet = check (
@@ -36,7 +36,7 @@ let
 
   host =
     let
-      # web, of Web or web.lan.
+      # web, for Web or web.lan.
       short = lib.toLower (builtins.head (lib.splitString "." cfg.host));
       hosts = policy.known (builtins.attrNames read.hosts);
       isDefault = options.sealift.host.highestPrio >= (lib.mkOptionDefault null).priority;
@@ -73,7 +73,7 @@ let
     ) cfg.identityPaths
     ++ unreadable;
 
-  # The file system that holds a path of the machine.
+  # The file system that contains a path of the machine.
   mounts = (config.boot.specialFileSystems or { }) // (config.fileSystems or { });
   mountOf =
     path:
@@ -92,14 +92,14 @@ let
       }
     );
   forUsers = lib.filter (name: delivered.${name}.needed_for_users) special;
-  # Why a key is not there when it is needed, if it is not.
+  # Why a key would be missing when it is needed; empty if it would not.
   hindrance =
     named:
     let
-      # environment.etc may only lead to where it is.
+      # environment.etc may be only a link to it.
       leads = config.environment.etc.${etc.${textOf named} or ""}.source or null;
       path = if leads != null && !inStore leads then textOf leads else textOf named;
-      # What impermanence brings back into memory, file by file, is not in `fileSystems`.
+      # Files that impermanence restores one by one are not in `fileSystems`.
       isBroughtBack = options.environment ? persistence && !lib.hasPrefix "/run/" path;
     in
     map
@@ -119,7 +119,7 @@ let
           ) "${path} lies on ${mount.place}, which is not mounted when users are made"
       )
       (mountOf path);
-  # One key that is there is enough.
+  # One available key is enough.
   hindrances = map (path: lib.flatten (hindrance path)) cfg.identityPaths;
   unreadable =
     check (hindrances == [ ] || lib.any (why: why == [ ]) hindrances)
@@ -156,7 +156,7 @@ let
       policy.missing (lib.filter (name: lost ? ${name}) (map (one: one.sealed_as) (builtins.attrValues own)))
     );
 
-  # Users and groups: declared, or numbers.
+  # Users and groups are declared names, or numbers.
   isNumber = name: builtins.match "[0-9]+" name != null;
   inherit (config.users) users groups;
   owners = lib.concatMap (
@@ -184,18 +184,18 @@ let
         "it can belong to root only: leave its `owner` and `group` away"
   ) names;
   isRoot = name: name == "root" || name == "0";
-  # As `install` has it (src/domain/policy/paths.rs).
+  # The same rule as `install` (src/domain/policy/paths.rs).
   isPlace =
     path:
     builtins.match "(/[A-Za-z0-9._+@:-]+)+" path != null
     && builtins.match ".*/[.][.]?(/.*)?" path == null
     && builtins.match "/(proc|sys|run/sealift|run/sealift[.]d|run/sealift-users|run/sealift-users[.]d|run/sealift[.]lock)(/.*)?" path == null;
 
-  # All that is delivered, and the names of what has anything of its own that could be wrong.
+  # Everything that is delivered, and the names of entries with settings that could be wrong.
   all = delivered // cfg.templates;
   names = special ++ builtins.attrNames cfg.templates;
-  # Two at one path, or one in the folder of another: what is put there later would take the first away. The usual places
-  # are only in the way of what is put among them.
+  # Two entries at one path, or one in the directory of another: the later one would replace the former. The default
+  # paths conflict only with what is put among them.
   paths = map (name: all.${name}.path) names;
   isAmongThem = path: lib.hasPrefix "/run/sealift/" path || path == "/run/sealift";
   clashes =
@@ -272,7 +272,7 @@ let
         "letters a to z, digits, . _ - and / between parts"
   ) (builtins.attrNames cfg.templates);
 
-  # Who uses them, with the name of the unit.
+  # The users of secrets, with the unit's name.
   uses = lib.concatMap (
     name:
     lib.mapAttrsToList (unit: how: {
@@ -281,7 +281,7 @@ let
     }) all.${name}.units
   ) (lib.filter (name: all.${name}.units != { }) names);
 
-  # A service that nobody else says anything of would get a unit from us, one that starts nothing.
+  # A service that nothing else defines would get a unit from us that starts nothing.
   services =
     let
       others = lib.filter (
@@ -320,7 +320,7 @@ let
     ) (lib.groupBy (use: "${use.unit} ${use.credential}") (lib.filter (use: use.credential != null) uses))
   );
 
-  # What is delivered once there are users.
+  # Secrets delivered only after users exist.
   late = builtins.listToAttrs (
     lib.concatMap (
       name:
@@ -355,7 +355,7 @@ let
     ) users
   );
 
-  # Options of NixOS that take the path of a secret. A file that is named by a path literal is copied to the store.
+  # Options of NixOS that take the path of a secret. A path literal there would be copied to the store.
   watched = import ./watched.nix { inherit config lib options; };
   literal = lib.concatMap (
     found:
@@ -372,7 +372,7 @@ let
           "seal it (`sealift seal NAME --from-file FILE`), and set it to config.sealift.secrets.NAME.path. A value that was in the store or in git is known: rotate it"
     )
   ) watched.files;
-  # A path that is written down is not looked up, as config.sealift.secrets.….path is.
+  # A literal path is not checked, unlike config.sealift.secrets.….path.
   undelivered = lib.concatMap (
     found:
     let
@@ -389,12 +389,12 @@ let
     )
   ) watched.files;
 
-  # The device is known by its certificate, which syncthing makes anew, with a key, where one of them is not there.
+  # The device is identified by its certificate; syncthing generates a new key and certificate if either is missing.
   syncthing = config.services.syncthing or { };
   halfASyncthing = (syncthing.enable or false) && (syncthing.key or null == null) != (syncthing.cert or null == null);
 in
 {
-  # One that asks for more only counts where what it rests on is right.
+  # Later assertions apply only if the ones they depend on hold.
   assertions =
     map
       (message: {

@@ -1,5 +1,5 @@
-# The program that looks at a manifest while a system is built: the machine's own where the builder can run it, else one
-# of the builder's kind.
+# The program that checks a manifest during a build: the machine's own if the builder can run it, else one for the
+# builder's platform.
 { pkgs, program }:
 if pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform then
   program

@@ -16,7 +16,7 @@ in
   inherit package;
   inherit (package) host;
 
-  # As scripts/build-static --check holds it of the static one, which is larger.
+  # The same limit as scripts/build-static --check has for the static one, which is larger.
   host-size = pkgs.runCommand "sealift-host-size" { } ''
     size=$(stat -c %s ${package.host}/bin/sealift-host)
     if ((size > 5 << 20)); then

@@ -1,4 +1,4 @@
-# The services that use secrets: they start after these are delivered, and get credentials where that was asked for.
+# The services that use secrets start after those are delivered, and get credentials where requested.
 { config, lib, ... }:
 let
   cfg = config.sealift;
@@ -12,7 +12,7 @@ let
         serviceConfig = lib.mkIf (unit.credential != null) {
           LoadCredential = [ "${unit.credential}:${one.path}" ];
         };
-        # An instance has its unit in the template: a file of its own name would take its place, and start nothing.
+        # An instance's unit is the template: a file of its own name would replace it and start nothing.
         overrideStrategy = lib.mkIf (unit.fromPackage || lib.hasInfix "@" name) (lib.mkDefault "asDropin");
       };
     }) (lib.filterAttrs (name: _: lib.hasSuffix ".service" name) one.units);

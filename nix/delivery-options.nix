@@ -1,9 +1,9 @@
-# Options that secrets and templates have in common: where a file is put, for which user, and which units are restarted when it changed.
+# Options that secrets and templates share: the path of a file, its owner, and the units to restart when it changes.
 { lib }:
 let
   inherit (lib) mkOption types;
 
-  # A unit by its name; one without a suffix is a service.
+  # A unit by name; without a suffix it is a service.
   suffixes = [
     ".service"
     ".socket"
@@ -43,11 +43,11 @@ let
       };
     };
   };
-  # Who has it: by name, or by number.
+  # The owner, by name or number.
   account = types.coercedTo types.ints.unsigned toString types.str // {
     description = "string or number";
   };
-  # Whether a definition sets anything, after what `mkIf` and `mkMerge` make of it.
+  # Whether a definition sets anything, once `mkIf` and `mkMerge` are resolved.
   isSet =
     value:
     if value._type or null == "if" then
@@ -60,15 +60,15 @@ in
 {
   inherit unitName;
 
-  # The names that these definitions of an attribute set set.
+  # The names set by these definitions of an attribute set.
   namesIn =
     definitions:
     builtins.attrNames (
-      # One of another type is for the module system to refuse.
+      # Other types are refused by the module system.
       lib.foldl' (all: one: all // lib.filterAttrs (_: isSet) one) { } (lib.filter lib.isAttrs definitions)
     );
 
-  # The other way to say what a template holds.
+  # The alternative way to give a template's content.
   templateFile = mkOption {
     type = types.nullOr types.path;
     default = null;
@@ -97,7 +97,7 @@ in
     };
     path = mkOption {
       type = types.str;
-      # One into the store is refused; it is looked up by name until then.
+      # A path into the store is refused; until then it is looked up by name.
       apply = builtins.unsafeDiscardStringContext;
       defaultText = lib.literalExpression ''"${place}"'';
       description = "Where programs find it. Elsewhere than in its usual place it is a link.";

@@ -1,5 +1,5 @@
-# mkFleet: nixosConfigurations from the folders of hosts/, so that adding a machine edits no flake. moduleFor: the module
-# for machines that a flake makes by itself. Both read the fleet once for all machines.
+# mkFleet: nixosConfigurations from the folders of hosts/, so that adding a machine needs no edit of the flake.
+# moduleFor: the module for machines that a flake builds itself. Both read the fleet once for all machines.
 let
   policy = import ./policy.nix;
   inherit (builtins)
@@ -10,15 +10,15 @@ let
     pathExists
     ;
 
-  # The machines of a fleet: each folder of hosts/, but those that say with their first letter that they are none. One
-  # that is not like the others is refused: left out, it would be missed at its deploy.
+  # The machines of a fleet: each folder of hosts/, except those whose name starts with `_` or `.`. Any other invalid
+  # one is an error: if it were skipped, it would be missing at its deploy.
   hostsIn =
     fleet:
     let
       top = policy.folder fleet + "/hosts";
       entries = if pathExists top then builtins.readDir top else { };
       read = policy.readFleet fleet;
-      # hosts/web.nix, where recipients.toml has a host web.
+      # hosts/web.nix, if recipients.toml has a host web.
       hostOfFile =
         name:
         let
@@ -52,7 +52,7 @@ let
     else
       map look (filter isMachine (attrNames entries));
 
-  # The module with the fleet that it reads, for every machine that is made with it.
+  # The module with its fleet, for every machine.
   moduleFor =
     fleet:
     let
@@ -60,7 +60,7 @@ let
       opened = policy.open path;
     in
     {
-      # Named twice, it is one module.
+      # Imported twice, it counts as one module.
       key = "sealift: ${toString path}";
       _file = toString ./fleet.nix;
       imports = [ ./module.nix ];
@@ -74,9 +74,9 @@ let
     {
       # The folder with recipients.toml, secrets/ and hosts/: `./.`
       fleet,
-      # The flake input: its lib.nixosSystem makes the systems.
+      # The flake input; its lib.nixosSystem makes the systems.
       nixpkgs,
-      # Modules of every machine, and of one machine by its name.
+      # Modules of every machine, and of single machines by name.
       modules ? [ ],
       perHost ? (_: [ ]),
       specialArgs ? { },
@@ -100,7 +100,7 @@ let
           given
         else
           policy.refuse "mkFleet's `${what}` is not a list" "modules stand in brackets: [ ./common.nix ]";
-      # A deploy builds what has the name of the configuration.
+      # A deploy builds the system with the configuration's name.
       configured =
         name:
         let
@@ -111,7 +111,7 @@ let
           name
         else
           policy.refuse "hosts/${name} is the folder of a host whose configuration is ${configuration}" "git mv hosts/${name} hosts/${configuration}, or take `configuration` from hosts.${name} in recipients.toml";
-      # A host name has no domain in it.
+      # A host name contains no domain.
       networkingOf =
         name:
         let
@@ -131,7 +131,7 @@ let
           modules = [
             module
             { sealift.host = configured name; }
-            # A machine may have another name for the world than in the fleet.
+            # A machine's host name may differ from its name in the fleet.
             ({ lib, ... }: { networking = builtins.mapAttrs (_: lib.mkDefault) (networkingOf name); })
             (policy.folder fleet + "/hosts/${name}")
           ]

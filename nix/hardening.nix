@@ -1,10 +1,11 @@
-# What the install units may do. Nothing here makes a mount namespace (as ProtectSystem, PrivateTmp, ReadWritePaths and
-# their like do): the memory that is mounted for secrets would vanish with the unit. tests/nix_install.rs holds that.
+# Privileges of the install units. Nothing here may create a mount namespace (as ProtectSystem, PrivateTmp,
+# ReadWritePaths and others do): the memory mounted for secrets would vanish with the unit. tests/nix_install.rs checks
+# this.
 {
   CapabilityBoundingSet = [
-    "CAP_CHOWN" # a delivered file is given to its owner
-    "CAP_DAC_OVERRIDE" # and lies in folders of others
-    "CAP_FOWNER" # its permissions are set after that
+    "CAP_CHOWN" # delivered files are given to their owners
+    "CAP_DAC_OVERRIDE" # they are in directories of others
+    "CAP_FOWNER" # their mode is set after that
     "CAP_SYS_ADMIN" # memory is mounted
   ];
   NoNewPrivileges = true;
@@ -14,10 +15,11 @@
     "@mount"
   ];
   SystemCallErrorNumber = "EPERM";
-  # systemctl, to tell units; nothing else is spoken to.
+  # Only for systemctl, which restarts units.
   RestrictAddressFamilies = [ "AF_UNIX" ];
   IPAddressDeny = "any";
-  # Not RestrictSUIDSGID: it takes openat2 away too, whose flags a filter cannot see, and with it every look below a root.
+  # Not RestrictSUIDSGID: it also blocks openat2, whose flags a filter cannot inspect, and thus every lookup below a
+  # root.
   RestrictNamespaces = true;
   RestrictRealtime = true;
   LockPersonality = true;

@@ -1,5 +1,5 @@
 # The home-manager module: a user's own secrets, opened with the user's own key when the user's systemd starts, into
-# memory that is the user's. For what a machine needs there is the NixOS module, which needs no key of a person.
+# memory of that user. What a machine needs belongs to the NixOS module, which needs no personal key.
 {
   config,
   lib,
@@ -13,11 +13,12 @@ let
   policy = import ./policy.nix;
   delivery = import ./delivery-options.nix { inherit lib; };
   inherit (config.home) username;
-  # Only there where the home comes with a system. An argument with a default would be looked for, and not found.
+  # Only set if the home is part of a system. As an argument with a default it would be looked up and not found.
   osConfig = arguments.osConfig or null;
 
   read = policy.readFleet cfg.fleet;
-  # A secret as its reader gets it. Without a reader the user is an admin, who opens any that is one for all.
+  # A secret as its reader gets it. Without a reader the user is an admin, who can open any secret with one value for
+  # all hosts.
   declared =
     name:
     if !(read.secrets ? ${name}) then
@@ -29,7 +30,7 @@ let
     else
       policy.deliveryOf read (if cfg.reader == null then "nobody" else cfg.reader) name;
 
-  # The folder's own name in memory is known to the user's systemd only. This link has one that can be written down.
+  # Only the user's systemd knows the runtime directory's path. This symlink has a fixed one.
   folder = "${config.xdg.stateHome}/sealift";
 
   common = builtins.removeAttrs (delivery.common "‹state home›/sealift/‹name›") [
@@ -82,14 +83,14 @@ let
     {
       inherit (one) mode;
       owner = username;
-      # Of no account: everything is its owner's alone.
+      # Not a group of any account: everything is private to its owner.
       group = username;
       restart = lib.unique (one.restart ++ builtins.attrNames restarted);
       reload = lib.unique (one.reload ++ builtins.attrNames reloaded);
     };
 
   manifest = (import ./manifest.nix).make {
-    # Only told: the user's name is not one of a host.
+    # Only informative: the user's name is not a host's.
     host = if cfg.reader == null then "home" else cfg.reader;
     identities = cfg.identityPaths;
     inherit (cfg) keepGenerations;
@@ -122,7 +123,7 @@ let
     '';
   };
 
-  # Who uses what, unit by unit.
+  # The uses of secrets by unit.
   uses = lib.concatLists (
     lib.mapAttrsToList (
       name: one:
@@ -135,7 +136,7 @@ let
     ) (cfg.secrets // cfg.templates)
   );
   ofSystem = if osConfig == null then { } else osConfig.systemd.user.services or { };
-  # A unit that is not home-manager's: a file of its name in the home would take its place, and start nothing.
+  # A unit that home-manager does not define: a file of its name in the home would replace it and start nothing.
   isForeign = use: use.fromPackage || lib.hasInfix "@" use.stem || ofSystem ? ${use.stem};
   consumer = use: {
     ${use.stem} = {
@@ -308,7 +309,7 @@ in
                 TimeoutStartSec = "3min";
                 UMask = "0077";
                 LimitCORE = 0;
-                # Before it: where some do not open, the others are found nevertheless.
+                # Before the install, so that the link exists even if some secrets do not open.
                 ExecStartPre = [
                   "${pkgs.coreutils}/bin/mkdir -p ${config.xdg.stateHome}"
                   "${pkgs.coreutils}/bin/ln -sfnT %t/sealift ${folder}"

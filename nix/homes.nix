@@ -1,9 +1,9 @@
-# mkHomes: homeConfigurations."USER@HOST" from the machines of a fleet, for homes that are switched by themselves.
+# mkHomes: homeConfigurations."USER@HOST" from the machines of a fleet, for homes that are switched separately.
 {
-  # The flake input: its lib.homeManagerConfiguration makes the homes.
+  # The flake input; its lib.homeManagerConfiguration makes the homes.
   home-manager,
-  # The machines: self.nixosConfigurations. Each home has the packages of its machine, and finds its configuration as
-  # `osConfig`, as a home that is a part of the system does: the same files serve both.
+  # The machines: self.nixosConfigurations. Each home has the packages of its machine, and the machine's configuration
+  # as `osConfig`, like a home that is part of the system: the same files work for both.
   systems,
   user,
   # The home-manager modules of a machine, by its name.

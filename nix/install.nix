@@ -1,4 +1,4 @@
-# What a system carries of sealift: the manifest, the program on the host, and the units that install.
+# What a system contains of sealift: the manifest, the program on the host, and the units that install.
 {
   config,
   lib,
@@ -12,7 +12,7 @@ let
 
   restarted = lib.filterAttrs (_: unit: unit.restart && !unit.reload);
   reloaded = lib.filterAttrs (_: unit: unit.reload);
-  # What `units` says is added to the lists.
+  # Adds the units in `units` to the lists.
   told =
     _: one:
     if one.units == { } then
@@ -28,12 +28,12 @@ let
     map (name: secrets.${name}) cfg.internal.special
   );
   forUsers = ofUsers != [ ];
-  # Who makes the users: a unit early in the boot, or the activation script.
+  # Whether a unit early in the boot makes the users, not the activation script.
   byUnit = config.systemd.sysusers.enable || config.services.userborn.enable;
 
   text = builtins.toJSON cfg.manifest;
-  # A manifest that the program would refuse does not become part of a system. It is looked at where it is built: for a
-  # machine of another kind by the program of the builder's kind.
+  # A manifest that the program would refuse must not become part of a system. It is checked at build time, for a
+  # machine of another platform by the program for the builder's platform.
   checker = import ./checker.nix { inherit pkgs program; };
   manifest = pkgs.writeTextFile {
     name = "sealift-manifest.json";
@@ -43,7 +43,7 @@ let
     '';
   };
 
-  # A machine that boots installs what opens; one that is switched installs all or nothing. The program tells them apart.
+  # At boot, whatever opens is installed; on a switch, all or nothing. The program detects which it is.
   command = options: "${program} install --strict=live ${options}${manifest}";
 
   common = {
@@ -57,7 +57,7 @@ let
     serviceConfig = {
       Type = "oneshot";
       RemainAfterExit = true;
-      # It waits a minute for another install; the rest takes less than a second.
+      # It waits up to a minute for another install; the rest takes less than a second.
       TimeoutStartSec = "3min";
     }
     // import ./hardening.nix;
@@ -79,8 +79,8 @@ in
 
   environment.etc = {
     "sealift/manifest.json".source = manifest;
-    # What `verify` and a deploy run as root comes from here, and not from somebody's work tree. A file of its own: another
-    # check does not run the install again.
+    # The commands that `verify` and a deploy run as root come from here, not from a work tree. A separate file, so that
+    # changing a check does not run the install again.
     "sealift/checks.json".source = pkgs.writeTextFile {
       name = "sealift-checks.json";
       text = builtins.toJSON {
@@ -88,7 +88,7 @@ in
         inherit (cfg.internal) commands;
       };
     };
-    # What a deploy starts on the machine, and what the line in sudoers names.
+    # The program that a deploy starts on the machine, named in sudoers.
     "sealift/host".source = program;
   };
 
@@ -130,14 +130,15 @@ in
     ]
   );
 
-  # userborn writes passwords when it runs, and its unit would not change with them. (systemd-sysusers sets none anew, and
-  # the activation script runs in every switch.)
+  # userborn writes passwords when it runs, but its unit would not change with them. (systemd-sysusers does not update
+  # passwords, and the activation script runs in every switch.)
   systemd.services.userborn = lib.mkIf (forUsers && config.services.userborn.enable) {
     restartTriggers = map (secret: secret.file) ofUsers;
   };
 
-  # A deploy that was killed, by itself or with the machine, is finished or taken back. Its journal starts this, which waits
-  # while the deploy is at work. It may activate another system, so that nothing waits for it, and no switch touches it.
+  # A deploy that was killed, by itself or with the machine, is completed or rolled back. Its journal triggers this,
+  # which waits while a deploy is running. It may activate another system, so nothing waits for it, and no switch
+  # restarts it.
   systemd.paths.sealift-recover = {
     description = "Look for an interrupted deploy";
     wantedBy = [ "multi-user.target" ];
@@ -151,7 +152,7 @@ in
     ];
     unitConfig = {
       ConditionPathExists = "/var/lib/sealift/deploy/journal.json";
-      # The switch that it makes may be to a system without it.
+      # It may switch to a system without this unit.
       X-StopOnRemoval = false;
     };
     restartIfChanged = false;
@@ -161,9 +162,9 @@ in
       Type = "exec";
       KillMode = "mixed";
       ExecStart = "${program} host-run --recover --wait";
-      # The way back is a whole switch.
+      # A rollback is a whole switch.
       TimeoutStopSec = "15min";
-      # It runs commands of checks and users' login shells, which may do what root may. A switch is a unit of its own.
+      # It runs commands of checks and users' login shells, which need root's privileges. A switch runs in its own unit.
       KeyringMode = "private";
       LimitCORE = 0;
       LockPersonality = true;
@@ -171,7 +172,7 @@ in
     };
   };
 
-  # Classic users are made by the activation script, before there is a unit.
+  # By default, users are made by the activation script, before any unit.
   system.activationScripts = lib.mkIf (forUsers && !byUnit) {
     sealift-users = {
       deps = [ "specialfs" ];

@@ -1,11 +1,11 @@
-# What flakes use: `inputs.sealift.lib`. Everything here is pure and needs no nixpkgs of its own.
+# The library for flakes: `inputs.sealift.lib`. Everything here is pure and needs no nixpkgs of its own.
 let
   policy = import ./policy.nix;
   manifest = import ./manifest.nix;
   fleet = import ./fleet.nix;
 
-  # The manifest of a host from the fleet in a folder, with nothing overridden. `fileOf` says where a sealed file is; by
-  # default each becomes a store path of its own.
+  # The manifest of a host from a fleet's folder, without overrides. `fileOf` returns the path of a sealed file; by
+  # default each becomes a separate store path.
   manifestOf =
     {
       fleet,

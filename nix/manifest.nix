@@ -1,5 +1,5 @@
-# The manifest: what one host installs, in the form that `sealift install` reads (docs/format.md). Pure. `sealift manifest`
-# makes the same one; a test holds the two side by side, byte for byte.
+# The manifest: what one host installs, in the format that `sealift install` reads (docs/format.md). Pure. `sealift
+# manifest` makes the same one; a test compares both byte for byte.
 let
   inherit (builtins) attrNames attrValues mapAttrs;
 
@@ -36,7 +36,7 @@ in
 {
   inherit entry;
 
-  # The names of the keys that a host has unless it says otherwise.
+  # The default key files of a host.
   identities = [
     "/etc/ssh/ssh_host_ed25519_key"
     "/var/lib/sealift/identity"
@@ -48,16 +48,16 @@ in
       identities,
       keepGenerations,
       secrets,
-      # Entries that were made before, by name.
+      # Entries that were computed before, by name.
       entries ? { },
       templates ? { },
     }:
     {
-      # The lowest version that can say it: what has no templates is read by every sealift.
+      # The lowest version that can express it: without templates, every sealift can read it.
       version = if templates == { } then 1 else 2;
       inherit host identities;
       keep_generations = keepGenerations;
-      # In the order of their names.
+      # Sorted by name.
       secrets = attrValues (
         mapAttrs entry (removeAttrs secrets (attrNames entries)) // builtins.intersectAttrs secrets entries
       );

@@ -1,5 +1,5 @@
 # The NixOS module: `inputs.sealift.nixosModules.default`. It reads recipients.toml itself, so that a secret is declared
-# once. What can be decided by the program is decided there; this only writes the manifest and says when it is installed.
+# once. What the program can decide is left to it; this only writes the manifest and decides when it is installed.
 {
   imports = [
     ./options.nix

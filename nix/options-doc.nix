@@ -1,5 +1,5 @@
-# docs/options.md: every option of both modules, from their own declarations. `lib` is that of nixpkgs; a test says when
-# the document is to be generated again, and with which command.
+# docs/options.md: every option of both modules, from their declarations. `lib` is that of nixpkgs; a test reports when
+# the document must be regenerated, and with which command.
 { lib }:
 let
   shown =
@@ -13,7 +13,7 @@ let
     else
       lib.generators.toPretty { multiline = false; } value;
 
-  # One line of a table cannot hold several; a text of several lines becomes one.
+  # A table row is one line, so line breaks are joined.
   oneLine =
     text:
     lib.concatStringsSep " " (lib.filter (line: line != "") (map lib.trim (lib.splitString "\n" text)));
@@ -37,7 +37,7 @@ let
       evaluated = lib.evalModules {
         modules = [
           module
-          # What the defaults of options lean on, never looked at here.
+          # What the defaults of options refer to; never evaluated here.
           {
             options.networking.hostName = lib.mkOption { default = ""; };
             config._module = {

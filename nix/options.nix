@@ -1,5 +1,5 @@
-# The options of the NixOS module. What a secret is and who reads it stands in recipients.toml; here is how it is
-# delivered, every default taken from there.
+# The options of the NixOS module. recipients.toml says what a secret is and who reads it; these say how it is
+# delivered, with every default taken from there.
 {
   config,
   lib,
@@ -13,14 +13,14 @@ let
   policy = import ./policy.nix;
   delivery = import ./delivery-options.nix { inherit lib; };
 
-  # Everything that is not asked for stays unread: without a fleet there is only the assertion that says so.
+  # Lazy: without a fleet, only the assertion that reports it is evaluated.
   inherit (cfg) opened;
   read = opened.policy;
   own = policy.secretsOf read cfg.host;
   others = removeAttrs read.secrets (builtins.attrNames own);
   fileOf = declared: opened.files.${declared.sealed_as};
 
-  # The owner's own group, where that is not the one that all people of this machine are in.
+  # The owner's own group, unless that is the one shared by all regular users.
   groupOf =
     owner:
     let
@@ -28,8 +28,8 @@ let
     in
     if owner == "root" || group == "" || group == "users" then "root" else group;
 
-  # A secret for which nothing is set here, as the submodule below would make it. Most of a fleet's are such, and a
-  # submodule for each would take longer to evaluate than all the rest of a system.
+  # A secret without settings here, as the submodule below would make it. Most secrets of a fleet are like that, and a
+  # submodule for each would take longer to evaluate than the rest of a system.
   unusual = removeAttrs own opened.usualNames;
   plain =
     builtins.intersectAttrs own opened.usual
@@ -41,7 +41,7 @@ let
         file = fileOf declared;
       }
     ) unusual;
-  # Names for which something is set here. `mkIf false` sets nothing.
+  # Names with settings here. `mkIf false` sets nothing.
   changed = delivery.namesIn options.sealift.secrets.definitions;
 
   notOurs =
@@ -80,7 +80,7 @@ let
         allow_unsealed = fixed types.bool (declared.allow_unsealed or false
         ) "Whether a file that another tool sealed is accepted.";
       };
-      # What recipients.toml says of its delivery, as defaults; the path follows what becomes of `needed_for_users`.
+      # The delivery according to recipients.toml as defaults; the path depends on `needed_for_users`.
       config =
         let
           says = key: lib.mkIf (declared != null) (lib.mkDefault declared.${key});
@@ -161,7 +161,7 @@ in
         else
           hostName;
       defaultText = literalExpression "config.networking.hostName, with its domain where that is the name of a host";
-      # Its name in the flake says as well which one it is.
+      # Its name in the flake selects the host too.
       apply = policy.hostOf read;
       description = ''
         The name of this machine in recipients.toml, or its `configuration` there. `mkFleet` sets it to the name of the
@@ -185,7 +185,7 @@ in
         let
           ofType =
             type: map (key: key.path) (builtins.filter (key: key.type == type) config.services.openssh.hostKeys);
-          # One that was taken by its RSA key has its secrets sealed to that.
+          # Secrets of a host added with its RSA key are sealed to that.
           byRsa = lib.any (lib.hasPrefix "ssh-rsa ") read.hosts.${cfg.host}.keys or [ ];
         in
         ofType "ed25519" ++ lib.optionals byRsa (ofType "rsa") ++ [ "/var/lib/sealift/identity" ];
@@ -211,7 +211,7 @@ in
     secrets = mkOption {
       type = types.attrsOf secret;
       default = { };
-      # Every secret of this machine is there without being named, and one of others as the error that says so.
+      # Every secret of this machine exists without being named; one of other hosts is an error that says so.
       apply = changed: builtins.mapAttrs (name: _: notOurs name) others // plain // changed;
       description = ''
         The secrets of this machine. They come from recipients.toml; what is set here changes how one is delivered, never
@@ -275,7 +275,7 @@ in
       description = "What is written to etc/sealift/manifest.json of the system.";
     };
 
-    # What the parts of this module tell each other.
+    # Values shared between the parts of this module.
     internal = mkOption {
       type = types.attrs;
       internal = true;
@@ -284,15 +284,15 @@ in
         policy = read;
         inherit own;
         commands = if cfg.host == null then { } else policy.commandsOf read cfg.host;
-        # Those that are set here and delivered; without the errors that stand for others' secrets.
+        # Those set here and delivered, without the errors for secrets of other hosts.
         delivered = builtins.intersectAttrs own cfg.secrets;
-        # Those whose delivery is as for any machine: what is known of them is known once for all machines.
+        # Those with the same delivery on every machine: computed once for all machines.
         entries = removeAttrs (builtins.intersectAttrs own opened.entries) changed;
-        # And the names of the others.
+        # The names of the others.
         special = builtins.attrNames (
           unusual // builtins.intersectAttrs own (lib.genAttrs changed (_: null))
         );
-        # Names that this configuration sets and that no secret of this machine has.
+        # Names set in this configuration that are no secret of this machine.
         strangers = builtins.filter (name: !(own ? ${name})) changed;
         hostIsDefault =
           options.sealift.host.highestPrio >= (lib.mkOptionDefault null).priority

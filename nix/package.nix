@@ -1,5 +1,5 @@
-# The programs: sealift, and as its `host` sealift-host, which is what hosts run as root. The first deploy to a machine
-# brings the one that lies beside sealift.
+# The programs: sealift, and as its `host` sealift-host, which hosts run as root. The first deploy to a machine brings
+# the sealift-host next to sealift.
 {
   lib,
   stdenv,
@@ -12,7 +12,7 @@ let
 
   common = {
     inherit (manifest.package) version;
-    # Only what is compiled: an edit of a document builds nothing again.
+    # Only what is compiled: editing a document rebuilds nothing.
     src = fileset.toSource {
       root = ../.;
       fileset = fileset.unions [
@@ -24,7 +24,7 @@ let
       ];
     };
     cargoLock.lockFile = ../Cargo.lock;
-    # Cargo.toml names the test program, whose files are not here.
+    # Cargo.toml names the test program, whose files are not included.
     postPatch = ''
       mkdir tests
       echo 'fn main() {}' > tests/main.rs
@@ -40,7 +40,7 @@ let
     platforms = lib.platforms.linux;
   };
 
-  # A build of its own: it is small, and a machine that only runs it builds nothing else.
+  # A separate build: it is small, and a machine that only runs it builds nothing else.
   host = rustPlatform.buildRustPackage (
     common
     // {
@@ -61,7 +61,7 @@ rustPlatform.buildRustPackage (
   // {
     pname = "sealift";
     cargoBuildFlags = [ "--bin=sealift" ];
-    # The library's own tests. The others want git, age, sshd and mounts of their own: `scripts/test`.
+    # Only the library's own tests. The others need git, age, sshd and mounts: `scripts/test`.
     cargoTestFlags = [ "--lib" ];
 
     nativeBuildInputs = [ installShellFiles ];

@@ -1,6 +1,6 @@
-# recipients.toml as Nix sees it: who reads what, and how it is delivered. Pure, and needs no nixpkgs. It believes what
-# `sealift check` proves of the file, and refuses only what would make it choose wrongly. What is the same for all hosts
-# of a fleet is worked out once, where it is read.
+# recipients.toml as seen by Nix: who reads what, and how it is delivered. Pure, without nixpkgs. It relies on what
+# `sealift check` verifies, and refuses only what would make it select the wrong thing. What is the same for all hosts
+# of a fleet is computed once.
 let
   inherit (builtins)
     addErrorContext
@@ -29,10 +29,10 @@ let
   fits = pattern: word: isString word && match pattern word != null;
   part = "[a-z0-9][a-z0-9._-]*";
 
-  # The one alphabet of names: they become paths and names in the store.
+  # The alphabet of names, which become paths and store names.
   isSecretName = name: fits "${part}(/${part})*" name && stringLength name <= 128;
   isHostName = name: fits "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?" name;
-  # What a flake, and a folder of hosts/, may call a host.
+  # The valid names of hosts in a flake and of folders in hosts/.
   isConfiguration = name: fits "[A-Za-z0-9][A-Za-z0-9._-]*" name && stringLength name <= 253;
 
   refuse = what: mend: throw "sealift: ${what}\n  ${mend}";
@@ -50,7 +50,7 @@ let
     else
       "known: ${concatStringsSep ", " first} and ${toString (count - 12)} more";
 
-  # What the values are that are looked at here. Another would end in an error of Nix that names neither file nor key.
+  # The types of the values used here. Any other would be a Nix error without file and key.
   text = {
     fits = isString;
     is = "a string";
@@ -89,7 +89,7 @@ let
     };
   };
 
-  # Each value of another kind, with its place and what it should be.
+  # Each value of a wrong type, with its key and the expected type.
   misformed =
     policy:
     concatMap (
@@ -144,7 +144,7 @@ let
     }
     .${typeOf value};
 
-  # The text of recipients.toml, read and looked at.
+  # Reads and checks the text of recipients.toml.
   read =
     source:
     let
@@ -168,7 +168,7 @@ let
       wrongConfigurations = filter (name: !isConfiguration (configurationOf policy name)) (
         attrNames policy.hosts
       );
-      # Two that are called the same would get the system of one.
+      # Two hosts with the same name would both get one's system.
       sames = filter (same: builtins.length same > 1) (
         attrValues (groupBy (pair: pair.name) (namesOf policy))
       );
@@ -193,7 +193,7 @@ let
 
   # The name of a host's system in the flake.
   configurationOf = policy: host: policy.hosts.${host}.configuration or host;
-  # Each name of a host, here and in the flake.
+  # Both names of each host, in the fleet and in the flake.
   namesOf =
     policy:
     concatMap (
@@ -203,10 +203,10 @@ let
         value = host;
       }) ([ host ] ++ filter (name: name != host) [ (configurationOf policy host) ])
     ) (attrNames policy.hosts);
-  # The host that a name is of; the name itself where it is of none.
+  # The host with this name; the name itself if there is none.
   hostOf = policy: name: policy.index.hostOf.${name} or name;
 
-  # What is the same for every host, by name and as far as it is asked for.
+  # What is the same for every host, by name, evaluated lazily.
   indexOf =
     policy:
     let
@@ -221,7 +221,7 @@ let
     in
     rec {
       hostOf = listToAttrs (namesOf policy);
-      # Whom a word of `hosts` names: a host, "@tag" or "*".
+      # The hosts selected by an element of `hosts`: a host, "@tag" or "*".
       named =
         mapAttrs (
           _: pairs:
@@ -236,8 +236,8 @@ let
         // {
           "*" = policy.hosts;
         };
-      # The hosts that read a secret, as sets. A word that names nobody is a mistake, and it would silently take a secret
-      # away.
+      # The sets of hosts that read each secret. An element that selects nothing is a mistake that would silently remove
+      # a reader.
       readers = mapAttrs (
         name: secret:
         let
@@ -251,16 +251,16 @@ let
         else
           map (word: named.${word}) said
       ) policy.secrets;
-      # How each is delivered, the same to all but those that have a value of their own for each host.
+      # The delivery of each, which is the same for all hosts except with per-host values.
       deliveries = mapAttrs delivery policy.secrets;
-      # One that says nothing is of nobody's group.
+      # A secret without `hosts` is a group of its own.
       wordsOf =
         name:
         let
           secret = policy.secrets.${name};
         in
         if secret ? hosts then concatStringsSep " " secret.hosts else "!${name}";
-      # Secrets with the same readers, ready to be taken together: a host is looked for once for each such group.
+      # Secrets grouped by readers, to be combined: each host is looked up once per group.
       groups = map (
         names:
         let
@@ -292,7 +292,7 @@ let
       forUsers = secret.needed_for_users or false;
     in
     {
-      # Where its value lies under secrets/, without ".age", which is also what the seal calls it.
+      # The path of its sealed file under secrets/, without ".age", as in the seal.
       sealed_as = name;
       owner = secret.owner or "root";
       group = secret.group or "root";
@@ -306,7 +306,7 @@ let
       description = secret.description or "";
     };
 
-  # The same for one host.
+  # The delivery of one secret to one host.
   deliveryOf =
     policy: host: name:
     if policy.secrets.${name}.per_host or false then
@@ -314,7 +314,7 @@ let
     else
       policy.index.deliveries.${name};
 
-  # The commands of the checks of one host, by name.
+  # The commands of one host's checks, by name.
   commandsOf =
     policy: host:
     let
@@ -329,7 +329,7 @@ let
       }) own
     );
 
-  # Where a delivered file is found, unless it says otherwise.
+  # The default path of a delivered file.
   placeOf = forUsers: name: "/run/${if forUsers then "sealift-users" else "sealift"}/${name}";
 
   # The secrets of one host, by name.
@@ -349,7 +349,7 @@ let
       ) groups
     );
 
-  # The secrets that the text of a template names.
+  # The secrets named in a template's text.
   placeholdersIn =
     content:
     attrNames (
@@ -361,15 +361,15 @@ let
       )
     );
 
-  # Where a sealed file is in a fleet.
+  # The path of a sealed file in a fleet.
   fileIn = fleet: sealedAs: fleet + "/secrets/${sealedAs}.age";
   publicIn = fleet: sealedAs: fleet + "/secrets/${sealedAs}.pub";
 
   # A store name has no "/", and no "@".
   storeName = sealedAs: builtins.replaceStrings [ "/" ] [ "-" ] sealedAs + ".age";
 
-  # A sealed file as a store path of its own: another secret, or another file of the repository, does not change it.
-  # What is not there is told with its mend.
+  # Each sealed file as a separate store path, which does not change with other secrets or files of the repository. A
+  # missing file is an error with its fix.
   fileOf =
     fleet: sealedAs:
     let
@@ -383,7 +383,7 @@ let
     else
       throw (head (missing [ sealedAs ]));
 
-  # What is said of sealed files that are not there, for each of a few, else for all.
+  # The message for missing sealed files: each of a few, otherwise for all.
   missing =
     sealed:
     if builtins.length sealed <= 3 then
@@ -396,7 +396,7 @@ let
         "sealift: ${toString (builtins.length sealed)} sealed files are not in the flake, the first is secrets/${head sealed}.age\n  `git add secrets`: a flake sees tracked files only; `sealift check` names those that are not sealed yet"
       ];
 
-  # The public halves that lie beside the sealed files of a secret, by host: WireGuard keys of all peers, for example.
+  # The public halves next to the sealed files of a secret, by host: such as the WireGuard keys of all peers.
   publicOf =
     fleet: policy: name:
     let
@@ -419,12 +419,12 @@ let
     in
     if last >= 0 && substring last 1 text == "\n" then substring 0 last text else text;
 
-  # Where there is no fleet.
+  # For a missing fleet.
   none = opened "/" (read "version = 1");
 
-  # A fleet with what its machines have in common, each worked out once. Nix does not remember what a function gave, but it
-  # keeps the values of a file: here a tree of all places, letter by letter, of which there is as much as was asked for. So
-  # machines that know nothing of each other, as those with `nixosModules.default` in a flake, read one fleet once.
+  # A fleet with what its machines share, computed once. Nix does not cache function results, but it caches the values
+  # of a file: here a lazy tree of all paths, character by character. So machines that are evaluated independently, such
+  # as with `nixosModules.default` in a flake, read a fleet only once.
   open =
     fleet:
     let
@@ -433,7 +433,7 @@ let
       step = node: at: if node == null then null else node.below.${substring at 1 text} or null;
       node = builtins.foldl' step tree (builtins.genList (at: at) (stringLength text));
     in
-    # One with another letter is read by each.
+    # A path with other characters is read by each machine.
     if !builtins.isPath path || node == null then openPath path else node.opened;
   openAt = text: {
     opened = openPath (/. + text);
@@ -483,14 +483,13 @@ let
     in
     rec {
       inherit policy;
-      # By the name under secrets/.
+      # By name under secrets/.
       files = ofSealed (fileOf path);
-      # The names under secrets/ where no file is.
+      # The names under secrets/ without a file.
       lost = filter (name: !builtins.pathExists (fileIn path name)) (attrNames files);
       public = mapAttrs (name: _: publicOf path policy name) policy.secrets;
-      # Secrets as the module has them where nothing is set, for those whose delivery depends on nothing of a machine: root's,
-      # in their usual places. Nothing can be wrong with one of them by itself; whether they are in each other's way is
-      # known for all of them.
+      # Secrets without settings in the module whose delivery does not depend on the machine: root's, at their default
+      # paths. None of them can be wrong by itself; whether they conflict with each other is known for all of them.
       usual = mapAttrs (name: one: plainOf one // { file = files.${name}; }) (
         builtins.removeAttrs policy.index.deliveries (
           filter (
@@ -511,7 +510,7 @@ let
       clash = clashes (map (name: usual.${name}.path) usualNames);
     };
 
-  # A delivery as an option of the module has it, but for its file.
+  # A delivery in the form of the module's option, without its file.
   plainOf =
     one:
     builtins.removeAttrs one [ "description" ]
@@ -519,8 +518,8 @@ let
       units = { };
     };
 
-  # Whether two of these paths are the same, or one is a folder of another. In their order those of one folder follow it,
-  # so that each is only held against the one before.
+  # Whether two of these paths are equal, or one is a directory above another. Sorted, paths below a directory follow
+  # it, so each is compared only with the one before.
   clashes =
     paths:
     let
@@ -531,8 +530,8 @@ let
     in
     sorted != [ ] && builtins.foldl' step (head sorted) (builtins.tail sorted) == true;
 
-  # Any way of naming a folder, as a path: a flake, a string and a path look the same from here on, and nothing is copied.
-  # A string that a path is appended to would carry the whole source with it. One that is to be built is built first.
+  # A fleet's folder given as a flake, string or path, as a path, without copying anything. Appending to a string would
+  # depend on the whole source. A derivation's output is built first.
   folder =
     fleet:
     let
@@ -545,7 +544,7 @@ let
       refuse "the fleet is ${
         if isString fleet then "\"${fleet}\"" else "a ${typeOf fleet}"
       }, and no path of a folder" "fleet = ./.; without quotes: the folder that holds recipients.toml"
-    # In a store below another root, as nixos-install has it, Nix finds what a string of it names, and not what a path does.
+    # In a store below another root, as for nixos-install, Nix finds the paths in strings, but not path values.
     else if builtins.pathExists text && !builtins.pathExists path then
       text
     else

@@ -1,4 +1,4 @@
-# What is needed to work on sealift: `nix develop`, then `scripts/test`.
+# The tools for working on sealift: `nix develop`, then `scripts/test`.
 { pkgs }:
 pkgs.mkShell {
   packages = with pkgs; [

@@ -1,5 +1,5 @@
-# Options of NixOS that hold the path of a secret, and those that hold its value, of the table that the program reads too
-# (data/nixos-options.json). An option that a system does not have is passed over.
+# The NixOS options that contain the path or the value of a secret, from the table that the program reads too
+# (data/nixos-options.json). Options that a system does not have are skipped.
 let
   inherit (builtins)
     attrNames
@@ -7,11 +7,11 @@ let
     head
     listToAttrs
     ;
-  # The table, read once for all machines of an evaluation: nothing of it is a machine's.
+  # The table, read once for all machines of an evaluation: it does not depend on the machine.
   table = builtins.fromJSON (builtins.readFile ../data/nixos-options.json);
 
-  # What these hold is a secret and nothing else. Other environment files, and pieces of configuration, may be in the store
-  # for good reasons; users.extraUsers is another name of users.users.
+  # These contain only a secret. Other environment files, and parts of configurations, may be in the store for good
+  # reasons; users.extraUsers is an alias of users.users.
   rows = filter (
     row:
     row ? file
@@ -30,13 +30,13 @@ let
       )
     )
   );
-  # A hash of a password is not the password.
+  # A password hash is not the password.
   values = map (row: entryOf row.option // { default = row.default or ""; }) (
     filter (row: row ? option && !row.users or false) rows
   );
 
-  # A place as its words, and those before the first "*": only an option that is declared is looked at. Others may be
-  # renamed, and complain when they are read.
+  # A place as a list of names, and those before the first "*": only declared options are evaluated. Others may be
+  # renamed, and warn when read.
   entryOf =
     option:
     let
@@ -54,10 +54,10 @@ in
   options,
 }:
 let
-  # Whether somebody has set an option, and not its own module as what holds unless somebody does: gitea's names a file
-  # that it writes, with mkDefault, on every machine that has it. Where the module system does not tell, it is looked at.
+  # Whether the user has set an option, as opposed to its own module with a default: gitea sets a file that it writes,
+  # with mkDefault, on every machine. Without priority information it counts as set.
   isSet = option: option.highestPrio or 100 < (lib.mkDefault null).priority;
-  # The option of a place inside an attribute set of submodules.
+  # The option for a place inside an attribute set of submodules.
   optionAt =
     option: path:
     let
@@ -65,7 +65,7 @@ let
     in
     lib.attrByPath (builtins.tail path) { } (entry.configuration.options or { });
 
-  # Each place that an entry names, as far as this system has it, with its value.
+  # Each place of an entry that this system has, with its value.
   find =
     { parts, fixed, ... }:
     let
@@ -93,7 +93,7 @@ let
           lib.optionals (value ? ${builtins.head rest}) (
             walk (name ++ [ (builtins.head rest) ]) (builtins.tail rest) value.${builtins.head rest}
           );
-      # One that must be set, and is not, belongs to a service that this machine does not have.
+      # A required option that is not set belongs to a service that this machine does not use.
       there = lib.attrByPath fixed null options;
     in
     lib.optionals (there != null && there.isDefined or true) (walk [ ] parts config);

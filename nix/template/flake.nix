@@ -3,7 +3,7 @@
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
     sealift = {
-      # Where sealift's repository is: github:…, git+https://… or a path.
+      # The location of sealift's repository: github:…, git+https://… or a path.
       url = "git+https://example.org/sealift";
       inputs.nixpkgs.follows = "nixpkgs";
       inputs.home-manager.follows = "";
@@ -16,7 +16,7 @@
       nixosConfigurations = sealift.lib.mkFleet {
         inherit nixpkgs;
         fleet = ./.;
-        # What all machines have in common.
+        # Modules of all machines.
         modules = [ ];
       };
     };

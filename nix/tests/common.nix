@@ -1,5 +1,4 @@
-# What the machines of the tests have in common: the module, and the host key of their fleet put in place as if it had
-# been there since the installation.
+# What the test machines share: the module, and the host key of their fleet, put in place as if by the installation.
 { self, fleet }:
 { pkgs, ... }:
 {

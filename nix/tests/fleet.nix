@@ -1,12 +1,12 @@
-# A fleet for the machines of the tests: keys and values are made when it is built, so that none is in the repository.
-# Everybody can read them in the store, which is what makes them good for nothing else.
+# A fleet for the test machines: keys and values are generated at build time, so that none is in the repository.
+# Everybody can read them in the store, so they are good only for tests.
 {
   runCommand,
   git,
   openssh,
   sealift,
 }:
-# One for each machine of a test: name to the lines of shell that seal its secrets.
+# One for each machine of a test: its name, and the shell lines that seal its secrets.
 host: seal:
 runCommand "sealift-test-fleet"
   {

@@ -1,5 +1,5 @@
-# Boots a machine, switches it, rotates, rolls back, and looks for the values where they must not be. It has never been
-# run where this is written: it needs nixpkgs and KVM. `nix build .#checks.‹system›.machines`
+# Boots a machine, switches it, rotates, rolls back, and searches for the values where they must not be. Never run where
+# this is developed: it needs nixpkgs and KVM. `nix build .#checks.‹system›.machines`
 {
   testers,
   callPackage,
@@ -11,7 +11,7 @@ let
   sealed = callPackage ./fleet.nix {
     sealift = packages.default;
   };
-  # A word that stands in every value, and nowhere else: the positive control finds it in the sealing script.
+  # A word in every value and nowhere else: the positive control finds it in the sealing script.
   poison = "poison-7f3a";
   first = sealed "machine" ''
     printf 'TOKEN=${poison}-one\n' | sealift seal runner-token --hosts machine --shape env:TOKEN --stdin
@@ -58,7 +58,7 @@ testers.runNixOSTest {
         })
       ];
 
-      # A real runner, which reads its tokenFile as an EnvironmentFile. There is no server, so it keeps trying.
+      # A real runner, which reads its tokenFile as an EnvironmentFile. There is no server, so it keeps retrying.
       services.gitea-actions-runner.instances.main = {
         enable = true;
         name = "machine";
@@ -139,7 +139,7 @@ testers.runNixOSTest {
 
     with subtest("no value is in the store of the machine, on its disk or in its journal"):
         closure = machine.succeed("nix-store -qR /run/booted-system").split()
-        # What made the values is no part of the system; if it were, this would find it there.
+        # What generated the values is not part of the system; if it were, this would find it.
         machine.succeed("grep -rlF ${poison} /run/sealift/")
         machine.fail("grep -rlF ${poison} " + " ".join(closure))
         machine.fail("journalctl --no-pager | grep -F ${poison}")

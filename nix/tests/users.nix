@@ -1,5 +1,5 @@
-# Passwords of users from sealed files, under each of the three ways in which NixOS makes users. It has never been run
-# where this is written: it needs nixpkgs and KVM. `nix build .#checks.‹system›.users`
+# Passwords of users from sealed files, for each of the three ways in which NixOS creates users. Never run where this is
+# developed: it needs nixpkgs and KVM. `nix build .#checks.‹system›.users`
 {
   mkpasswd,
   testers,
@@ -41,7 +41,7 @@ testers.runNixOSTest {
   name = "sealift-users";
 
   nodes = {
-    # The key that this test puts in place has to be there first; on a real machine it always is.
+    # The key that this test puts in place must exist first; on a real machine it always does.
     classic = machine { system.activationScripts.sealift-users.deps = [ "host-key" ]; };
     sysusers = machine {
       systemd.sysusers.enable = true;
