@@ -105,7 +105,7 @@ impl Fleet {
         let changed = changes.0.iter().map(|change| (self.root.join(&change.path), change.after.as_deref()));
         let mut files: BTreeMap<PathBuf, Option<&[u8]>> = changed.collect();
         files.entry(self.root.join(policy::FILE)).or_insert(Some(self.text.as_bytes()));
-        // git takes the contents while the files get onto the disk. They are in no index before the change is done.
+        // git stores the contents while the files are synced to disk. They enter the index only after the change.
         let (done, taken) = std::thread::scope(|scope| {
             let taken = scope.spawn(|| git.take(&files));
             (journal.commit(changes), taken.join())

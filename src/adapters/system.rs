@@ -1,4 +1,4 @@
-//! What of the kernel only Linux has. `system_elsewhere.rs` has the same names, for the admin's half on macOS.
+//! Kernel features that only Linux has. `system_elsewhere.rs` has the same names, for the admin's half on macOS.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,14 +13,14 @@ use rustix::process::{
 
 pub use rustix::fs::{ResolveFlags, fsync, openat2, syncfs};
 
-/// Opens a place, and not what is there.
+/// Opens a path without access to its content.
 pub const PATH: OFlags = OFlags::PATH;
-/// Whether `syncfs` puts on the disk what was written before.
+/// Whether `syncfs` flushes all earlier writes.
 pub const SYNCS_ALL: bool = true;
-/// Whether a child can be given another limit than ours.
+/// Whether a child can have another file limit than ours.
 pub const LIMITS_CHILDREN: bool = true;
 
-/// Tells when a child has ended, by poll.
+/// Becomes readable once a child has exited.
 pub type ChildEnd = OwnedFd;
 
 pub fn end_of(child: Pid) -> Result<ChildEnd> {
@@ -37,7 +37,7 @@ pub fn descriptor(number: i32) -> Result<OwnedFd> {
     pidfd_getfd(&ours, number, PidfdGetfdFlags::empty())
 }
 
-/// Where an open file is.
+/// The path of an open file.
 pub fn path_of(fd: &OwnedFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
 }
@@ -46,7 +46,7 @@ pub fn mode(bits: RawMode) -> Mode {
     Mode::from_raw_mode(bits)
 }
 
-/// Fills the beginning of a buffer from the kernel's generator. How much of it.
+/// Fills the start of a buffer with random bytes, and returns how many.
 pub fn random(buffer: &mut [u8]) -> Result<usize> {
     rustix::rand::getrandom(buffer, rustix::rand::GetRandomFlags::empty())
 }
@@ -55,17 +55,17 @@ pub fn limit_files(child: Pid, limit: Rlimit) -> Result<Rlimit> {
     prlimit(Some(child), Resource::Nofile, limit)
 }
 
-/// No reading of our memory by other processes of the same user.
+/// Prevents other processes of the same user from reading our memory.
 pub fn close_memory() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-/// A file in memory.
+/// An in-memory file.
 pub fn memory(name: &str) -> Result<OwnedFd> {
     rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)
 }
 
-/// Gives the memory of a part of such a file back.
+/// Releases the memory of a part of such a file.
 pub fn give_back(file: &File, from: u64, length: u64) -> Result<()> {
     rustix::fs::fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, length)
 }

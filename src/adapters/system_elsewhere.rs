@@ -1,5 +1,5 @@
-//! What stands in on macOS for what of the kernel only Linux has (`system.rs`), for the admin's half of the program.
-//! Nothing here writes a value anywhere. What hosts alone need is refused.
+//! Replacements on macOS for kernel features that only Linux has (`system.rs`), for the admin's half of the program.
+//! Nothing here writes a value anywhere. What only hosts need returns an error.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -12,29 +12,29 @@ use rustix::fs::{CWD, Mode, OFlags, RawMode, openat, readlinkat};
 use rustix::io::{Errno, Result};
 use rustix::process::{Pid, Rlimit, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-/// There is no way to open a place only: what may not be read is taken for what is not there.
+/// There is no O_PATH: an unreadable path counts as missing.
 pub const PATH: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
-/// No call waits for all that was written: each file is synced by itself.
+/// No call flushes all earlier writes: each file is synced separately.
 pub const SYNCS_ALL: bool = false;
-/// Children get our limit, and so ours stays.
+/// Children inherit our limit, so it is not raised.
 pub const LIMITS_CHILDREN: bool = false;
-/// As many links as Linux follows in one path.
+/// The number of symlinks that Linux follows in one path.
 const LINKS: usize = 40;
-/// A directory on the way.
+/// Opens a directory on the way.
 const STEP: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// How `openat2` goes its way.
+/// How `openat2` resolves a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ResolveFlags(u8);
 
 impl ResolveFlags {
-    /// Nothing may lead out.
+    /// The path must stay below the directory.
     pub const BENEATH: Self = Self(1);
-    /// No link is followed. Without `IN_ROOT` none is anyway.
+    /// Follows no symlinks; nor does anything else without `IN_ROOT`.
     pub const NO_SYMLINKS: Self = Self(0);
-    /// There are none here.
+    /// macOS has no magic links.
     pub const NO_MAGICLINKS: Self = Self(0);
-    /// `/` and the top's `..` are the top itself, in links too.
+    /// `/` and `..` at the top are the top itself, also in symlinks.
     pub const IN_ROOT: Self = Self(2);
 
     pub const fn union(self, other: Self) -> Self {
@@ -50,7 +50,7 @@ impl std::ops::BitOr for ResolveFlags {
     }
 }
 
-/// Opens a path below a directory, step by step: the kernel is never given a link to follow, nor a `..`.
+/// Opens a path below a directory, one component at a time: the kernel never gets a symlink to follow, nor a `..`.
 pub fn openat2(
     top: impl AsFd,
     path: impl AsRef<OsStr>,
@@ -90,7 +90,7 @@ pub fn openat2(
             }
             Err(error) => error,
         };
-        // Whatever a system says where a link is not followed: it is one if it can be read as one.
+        // Systems differ in the error for a symlink that is not followed, so test whether it can be read as one.
         let Ok(target) = readlinkat(place, name, Vec::new()) else { return Err(error) };
         links += 1;
         if !in_root || links > LINKS || (left.is_empty() && flags.contains(OFlags::NOFOLLOW)) {
@@ -106,7 +106,7 @@ pub fn openat2(
     openat(way.last().map_or(top.as_fd(), AsFd::as_fd), ".", flags, mode)
 }
 
-/// Puts a file on the disk itself, not only into its cache, where the file system knows how.
+/// Flushes a file to the disk itself, not only into the disk's cache, if the file system supports it.
 pub fn fsync(fd: impl AsFd) -> Result<()> {
     #[cfg(target_os = "macos")]
     if rustix::fs::fcntl_fullfsync(&fd).is_ok() {
@@ -115,12 +115,12 @@ pub fn fsync(fd: impl AsFd) -> Result<()> {
     rustix::fs::fsync(fd)
 }
 
-/// The rest of what was written was synced file by file.
+/// All other files were synced separately.
 pub fn syncfs(fd: impl AsFd) -> Result<()> {
     fsync(fd)
 }
 
-/// Tells when a child has ended, by poll: a thread waits for that, without taking its end from who waits too.
+/// Becomes readable once a child has exited: a thread waits for that without reaping the child.
 pub struct ChildEnd {
     child: Pid,
     end: OwnedFd,
@@ -138,24 +138,24 @@ pub fn end_of(child: Pid) -> Result<ChildEnd> {
     let wait = move || {
         let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while matches!(waitid(WaitId::Pid(child), how), Err(Errno::INTR)) {}
-        // Nobody may be listening any more. And a byte, since another child may have got this end of the pipe.
+        // The reader may be gone. Closing the pipe is not enough: another child may have inherited the writing end.
         let _nobody = ended.write_all(b".");
     };
     std::thread::Builder::new().spawn(wait).map_err(errno)?;
     Ok(ChildEnd { child, end: end.into() })
 }
 
-/// The number is still the child's: nobody has waited for it yet.
+/// The pid is still the child's: it was not reaped yet.
 pub fn kill(end: &ChildEnd) -> Result<()> {
     kill_process(end.child, Signal::KILL)
 }
 
-/// A copy of an open descriptor of this process, which is what a Mac makes of this path.
+/// A copy of an open descriptor of this process: opening this path duplicates it on macOS.
 pub fn descriptor(number: i32) -> Result<OwnedFd> {
     openat(CWD, format!("/dev/fd/{number}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Where an open file is.
+/// The path of an open file.
 #[cfg(target_os = "macos")]
 pub fn path_of(fd: &OwnedFd) -> Option<std::path::PathBuf> {
     let path = rustix::fs::getpath(fd).ok()?;
@@ -163,11 +163,11 @@ pub fn path_of(fd: &OwnedFd) -> Option<std::path::PathBuf> {
 }
 
 pub fn mode(bits: u32) -> Mode {
-    // Nothing above is a permission.
+    // Higher bits are not permissions.
     Mode::from_raw_mode(RawMode::try_from(bits & 0o7777).unwrap_or_default())
 }
 
-/// Fills a buffer from the kernel's generator, through the library that age and SSH keys use.
+/// Fills a buffer with random bytes, through the library that age and SSH keys use.
 pub fn random(buffer: &mut [u8]) -> Result<usize> {
     use ssh_key::rand_core::{OsRng, RngCore};
     OsRng.try_fill_bytes(buffer).map(|()| buffer.len()).map_err(|_| Errno::IO)
@@ -177,7 +177,7 @@ pub fn limit_files(_child: Pid, _limit: Rlimit) -> Result<Rlimit> {
     Err(Errno::NOSYS)
 }
 
-/// Here the system asks for more than the same user already.
+/// macOS already requires more than the same user id.
 pub fn close_memory() -> Result<()> {
     Err(Errno::NOSYS)
 }
@@ -226,7 +226,7 @@ mod tests {
             symlink(target, top.join(format!("l{step}"))).unwrap();
         }
         let fd = rustix::fs::open(&top, STEP, Mode::empty()).unwrap();
-        // What is opened, by its number; or why nothing is.
+        // The device and inode of what was opened, or the error.
         let opened = |outcome: Result<OwnedFd>| {
             outcome.map(|fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).unwrap())
         };
@@ -237,7 +237,7 @@ mod tests {
         for path in words.split_whitespace().chain([""]) {
             for more in [OFlags::empty(), OFlags::NOFOLLOW, OFlags::DIRECTORY] {
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | more;
-                // Where a path has `..`, the kernel asks to be asked again if anything was renamed meanwhile.
+                // For a path with `..`, the kernel returns EAGAIN if anything was renamed meanwhile.
                 let ask = |within| system::openat2(&fd, path, flags, Mode::empty(), within);
                 let answers = |within| std::iter::repeat_with(move || ask(within));
                 let kernels =

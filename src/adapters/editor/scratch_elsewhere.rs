@@ -1,5 +1,5 @@
-//! Where a value is edited on another system than Linux (`scratch.rs`): nowhere. No place in memory is known there of which
-//! an ordinary user can be sure, and a value is never written to a disk.
+//! Editing on systems other than Linux (`scratch.rs`) is refused: an ordinary user has no place there that is certainly
+//! in memory, and a value is never written to a disk.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::adapters::process::Ended;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// What an edit needs to know of its surroundings.
+/// The environment of an edit.
 pub struct Surroundings {
     pub places: Vec<PathBuf>,
     pub program: Option<PathBuf>,
@@ -21,7 +21,6 @@ pub struct Edited {
     pub ended: Ended,
 }
 
-/// Refuses.
 pub fn edit(
     _value: &Plaintext,
     _name: &str,
@@ -33,7 +32,6 @@ pub fn edit(
     Err(nowhere())
 }
 
-/// Refuses.
 pub fn help(_point: &Path, _name: &str, _editor: Option<&Editor>, _: Option<&OsString>, _limit: usize) -> Result<()> {
     Err(nowhere())
 }

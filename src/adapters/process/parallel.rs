@@ -25,7 +25,7 @@ pub fn map_on<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -
     if threads.min(items.len()) < 2 {
         return items.iter().map(work).collect();
     }
-    // Nobody waits for a lock between two items: most of them are small.
+    // No lock between items: most of them are small.
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
     std::thread::scope(|scope| {
         for _ in 0..threads.min(items.len()) {

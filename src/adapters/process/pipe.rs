@@ -25,7 +25,7 @@ const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// How many bytes already read stay in memory.
 const KEPT: u64 = 1 << 20;
 
-/// A pidfd, readable once the child has exited; `None` if the kernel has none.
+/// Becomes readable once the child has exited; `None` if the kernel cannot report that.
 #[derive(Clone)]
 pub struct End(Option<Arc<ChildEnd>>);
 
@@ -54,8 +54,8 @@ impl End {
         }
     }
 
-    /// Waits at most `limit` for the child to exit, and returns whether it has. Without a pidfd the caller has already
-    /// waited.
+    /// Waits at most `limit` for the child to exit, and returns whether it has. If the kernel cannot report that, the
+    /// caller has already waited.
     fn came(&self, limit: &Timespec) -> bool {
         self.0.as_ref().is_none_or(|end| poll(&mut [PollFd::new(end, PollFlags::IN)], Some(limit)) == Ok(1))
     }
