@@ -488,7 +488,7 @@ fn what_a_merge_took_from_policy_and_file_is_told_too() {
         let taken = findings.iter().find(|finding| finding["rule"] == "taken-by-merge").expect("it");
         assert_eq!(taken["loses"].to_string(), "[\"db\"]");
     }
-    // A host removed on one side is reported.
+    // A host removed on one side only was removed on purpose, and is not reported.
     sandbox.tool("git", &["checkout", "-q", "-b", "without"]);
     sandbox.sealift(&["host", "rm", "web", "--yes", "--identity", &sandbox.key("jay")]).exits(0);
     sandbox.tool("sh", &["-ec", "git add -A; git commit -q -m without; git checkout -q main; git commit -q --allow-empty -m x; git merge -q --no-ff -m back without"]);
@@ -578,7 +578,7 @@ fn files_without_a_value_are_named_together_and_made_in_one_go() {
         .prints("they are not there: given, given-2 (2 files)\n  help: give each a value: `sealift seal NAME`")
         .prints("they are not there: made, own of every host (3 files)\n  help: have them generated: `sealift rotate --missing`")
         .prints("they are not there: deleted, gone (2 files)\n  help: `git checkout HEAD -- secrets/NAME.age` brings one back, `sealift rm NAME` drops it for good");
-    // A key that git has keeps its value.
+    // A secret whose file git still has is not generated again.
     let run = sandbox.sealift(&["rotate", "--missing"]).exits(0).says("3 rotated, 0 left");
     assert!(!run.text().contains("gone"), "{}", run.text());
     sandbox
@@ -591,7 +591,7 @@ fn files_without_a_value_are_named_together_and_made_in_one_go() {
         let run = sandbox.sealift(&[verb, "gone"]).exits(2).says("gone was deleted, and git has it");
         run.says("`git checkout HEAD -- secrets/gone.age` brings it back, `sealift rm gone` drops it for good");
     }
-    // What is advised is so, also where git was told of it.
+    // The advice works, also after `git rm`.
     sandbox.tool("git", &["rm", "-q", "--cached", "secrets/gone.age"]);
     sandbox.tool("git", &["checkout", "HEAD", "--", "secrets/gone.age"]);
     sandbox.sealift(&["rm", "deleted", "--yes"]).exits(0);

@@ -189,7 +189,7 @@ fn nix_the_command_of_a_check_is_the_one_that_was_deployed() {
     machine.on("verify", &["--yes"]).exits(0);
     assert!(ran("from-the-tree"));
     std::fs::remove_file(machine.root.join("from-the-tree")).unwrap();
-    // The deployed command counts, whatever the work tree says now and whoever agrees.
+    // The deployed command counts, whatever the work tree says now and no matter who agrees.
     machine.system(&carried(r#""touch", "/deployed""#, "1"));
     machine.deploy(&[]).exits(0);
     assert!(ran("deployed") && !ran("from-the-tree"));

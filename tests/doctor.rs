@@ -223,7 +223,7 @@ fn a_machine_without_a_pinned_key_is_known_by_either_of_its_names() {
     // A machine with a pinned key is not identified by name.
     put(&root, "etc/hostname", "db\n");
     assert_ne!(sandbox.sealift(&["status", "db", "--root", root_text]).code, 0);
-    // The name of an unknown machine is used here.
+    // A machine without a pinned key is reported by its name in the fleet.
     put(&root, "etc/hostname", "Web_1\n");
     sandbox.sealift(&["doctor", "--root", root_text]).says("web: no known fault");
 }

@@ -212,7 +212,7 @@ fn status_says_once_why_several_hosts_are_away() {
         run.stderr,
         "connections are refused: db, mail, web (3 hosts); is sshd running there, and on this port?\n"
     );
-    // Of one alone all is said.
+    // A single one is reported in full.
     sandbox.sealift(&["status", "db"]).exits(7).says("db: jay@127.0.0.1 port 1 refuses connections: ");
     let told = sandbox.sealift(&["status", "--json"]).exits(7).json();
     assert!(told["hosts"][2]["reason"].as_str().is_some_and(|why| why.starts_with("web: ")), "{told}");

@@ -284,7 +284,7 @@ fn a_filter_is_told_only_where_git_lacks_something() {
     assert!(!run.stderr.contains("filtered"), "{}", run.stderr);
 }
 
-/// How often a run starts git.
+/// How many times a run starts git.
 fn starts_of_git(sandbox: &Sandbox, words: &[&str]) -> usize {
     let log = sandbox.path("started/log");
     std::fs::write(&log, "").expect("emptied");
@@ -300,16 +300,16 @@ fn git_is_started_no_more_often_than_is_needed() {
     sandbox.tool("git", &["commit", "-q", "-m", "sealed"]);
     // The configuration, the index, the last commit.
     assert_eq!(starts_of_git(&sandbox, &["check"]), 3);
-    // A key that no policy of today has: its name is in the last commit.
+    // A key that is no longer in the policy: its name is in the last commit.
     sandbox.ssh_key("other");
     let public = |name: &str| std::fs::read_to_string(format!("{}.pub", sandbox.key(name))).expect("a key");
     let key = |name: &str| public(name).split(' ').take(2).collect::<Vec<_>>().join(" ").trim().to_owned();
     sandbox.write("recipients.toml", sandbox.read("recipients.toml").replace(&key("db"), &key("other")));
-    // The configuration; what `secrets` is in the index; two for earlier policies; the index, attributes, contents, and the
-    // new index. However many files it is.
+    // The configuration; the entry for `secrets` in the index; two for earlier policies; the index, attributes, contents,
+    // and the new index. Independent of the number of files.
     let rekey = ["rekey", "--remove", "db", "-i", &sandbox.key("jay")];
     assert_eq!(starts_of_git(&sandbox, &rekey), 8);
-    // Nothing to do: no new contents. The past reader, whom the seals list, is looked for again.
+    // Nothing to do, so no new contents. The past reader in the seals is searched again.
     assert_eq!(starts_of_git(&sandbox, &rekey[..1]), 4);
 }
 

@@ -510,7 +510,7 @@ fn a_fleet_that_somebody_planted_above_is_not_used() {
         command.args(["--", "sealift", "deploy", ""]).env("SEALIFT_COMPLETE", "bash").current_dir(&mine);
         sandbox.run(command, b"").text()
     };
-    // Our own fleet is used, whoever else may write next to it.
+    // Our own fleet is used, even if others may write next to it.
     run(&["list"]).exits(0);
     assert!(offered().contains("web"));
     chown(shared.join("recipients.toml"), Some(OTHER), None).expect("given away");

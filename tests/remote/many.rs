@@ -180,7 +180,7 @@ fn nix_few_files_are_open_for_a_host_and_none_for_one_that_waits() {
 #[test]
 fn nix_hosts_that_say_nothing_keep_no_other_waiting() {
     let Some(rig) = Rig::try_deployed("remote: silent hosts", &["a@all", "b@all", "c@all", "d@all"]) else { return };
-    // The first two accept the connection and hang; only one host is served at a time.
+    // The first two accept the connection and hang; `--jobs 1` works on one host at a time.
     for host in ["a", "b"] {
         std::fs::write(rig.disk(host, "/home/jay/.bashrc"), "kill -STOP $$\n").unwrap();
     }

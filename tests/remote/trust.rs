@@ -115,7 +115,7 @@ fn nix_doas_makes_root_where_it_is_configured() {
     let line = "permit nopass jay as root cmd /run/current-system/etc/sealift/host args host-run";
     assert!(!run.says(line).stderr.contains("building"), "it is found before");
     std::fs::write(rig.disk("web", "/etc/doas.conf"), format!("{line}\n")).unwrap();
-    // It acknowledges as jay, whom doas.conf names.
+    // It acknowledges as jay, the user in doas.conf.
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(value));
     rig.sealift(&["verify", "web"]).exits(0);

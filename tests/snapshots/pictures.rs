@@ -146,7 +146,7 @@ fn a_first_key_and_a_first_secret() {
         "sealift seal wifi --hosts laptop --generate password",
         "git status --short",
     ];
-    // Where lines with the home's path wrap depends on its length.
+    // Where lines with the home's path wrap depends on its length, so they are wrapped after it is shortened.
     let shown = typed_at(WIDE, &lines, &sandbox, |program| sandbox.command(program));
     let home = sandbox.path("home").display().to_string();
     let user = rustix::process::geteuid().as_raw();
@@ -272,10 +272,10 @@ fn nix_what_is_done_on_each_host_now() {
     let mut deploying = expect.stdin(std::process::Stdio::null()).spawn().expect("it starts");
     let drawn = || screen(&String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()), COLUMNS);
     rig.wait_until_it_hangs("db");
-    // One is at its end, the other in the middle.
+    // One host is done, the other still at work.
     let is_drawn = |text: &str| ["activating the configuration", " done"].iter().all(|step| text.contains(step));
     let shown = std::cell::RefCell::new(String::new());
-    // What is looked at is what is shown: it is drawn again all the time.
+    // The checked screen is the one in the picture, because it is redrawn all the time.
     rig.wait_until("the lines of the hosts", || {
         shown.replace(drawn());
         is_drawn(&shown.borrow())
@@ -291,7 +291,7 @@ fn nix_what_is_done_on_each_host_now() {
     );
 }
 
-/// Lines of hosts with one spinner and one time.
+/// Replaces the spinner and the time in lines of hosts, which vary.
 fn without_clocks(text: &str) -> String {
     let line = |line: &str| {
         let (Some(first), Some(message)) = (line.chars().next(), line.char_indices().nth(23)) else {
@@ -327,7 +327,7 @@ fn nix_what_runs_and_what_was_never_deployed() {
     );
 }
 
-/// What a line of `status` says of the last deploy: when, and by which user of this machine.
+/// The part of a line of `status` about the last deploy: when, and by which user of this machine.
 fn deployed(line: &str) -> &str {
     let Some(end) = line.find(", done by ") else { return "\n" };
     let from = line[..end].rfind("  ").map_or(0, |at| at + 2);

@@ -166,7 +166,7 @@ fn believed(root: &Root, inside: &str) -> Result<()> {
     })
 }
 
-/// No host of a fleet is another system.
+/// All hosts of a fleet run Linux.
 #[cfg(not(target_os = "linux"))]
 fn believed(_root: &Root, inside: &str) -> Result<()> {
     Err(Error::failed(format!("{inside} is kept on NixOS hosts only")))

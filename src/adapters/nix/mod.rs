@@ -16,7 +16,7 @@ fn nix() -> Invocation {
 /// The store of another machine.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    /// As a person names it, and who logs in there.
+    /// The name in messages; `user` is the login user.
     pub host: String,
     pub user: String,
     pub uri: String,

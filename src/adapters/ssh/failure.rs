@@ -68,7 +68,7 @@ pub fn shown_key(said: &str) -> Option<String> {
 /// Makes an error from ssh's messages. `shown` is the fingerprint that the host presented, if known.
 pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error {
     let Expected { label, place, host, over, .. } = expected;
-    // What is said of a jump host holds for whatever is reached over it, under its name.
+    // Text about a jump host, with its name, applies to every host behind it.
     let of_all = if label == host { String::new() } else { format!("{label}: ") };
     let refused = |message: String, alike: String| {
         Error::new(Kind::Unreachable, format!("{label}: {message}")).alike(of_all.clone() + &alike)
