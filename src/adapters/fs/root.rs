@@ -142,16 +142,13 @@ impl Root {
 
     /// The store path (`/nix/store/NAME`) that a chain of symlinks leads to.
     pub fn store_path(&self, inside: &str) -> Option<String> {
-        let mut place = self.link(inside)?;
+        let mut at = inside.to_owned();
         for _ in 0..16 {
-            if let Some(name) = place.strip_prefix("/nix/store/") {
-                return (!name.contains('/')).then_some(place);
+            let target = self.link(&at)?;
+            if let Some(name) = target.strip_prefix("/nix/store/") {
+                return (!name.contains('/')).then_some(target);
             }
-            if !place.starts_with('/') {
-                let (above, _) = inside.rsplit_once('/')?;
-                place = format!("{above}/{place}");
-            }
-            place = self.link(&place)?;
+            at = if target.starts_with('/') { target } else { format!("{}/{target}", at.rsplit_once('/')?.0) };
         }
         None
     }
@@ -178,6 +175,21 @@ impl Root {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_relative_link_starts_where_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("home/jay/state")).unwrap();
+        for (target, link) in [
+            ("/home/jay/state/profile", "home/jay/.nix-profile"),
+            ("profile-3-link", "home/jay/state/profile"),
+            ("/nix/store/x-home", "home/jay/state/profile-3-link"),
+        ] {
+            std::os::unix::fs::symlink(target, place.path().join(link)).unwrap();
+        }
+        let root = Root::open(place.path()).unwrap();
+        assert_eq!(root.store_path("/home/jay/.nix-profile").as_deref(), Some("/nix/store/x-home"));
+    }
 
     #[test]
     fn absolute_links_stay_inside() {

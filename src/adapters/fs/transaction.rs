@@ -232,18 +232,15 @@ mod tests {
     #[test]
     fn an_interrupted_change_is_finished_by_the_next_run() {
         let (place, directory) = fleet();
-        std::fs::write(place.path().join("secrets/a.age"), "old a").unwrap();
-        // A directory in its place stops the second file.
-        std::fs::create_dir_all(place.path().join("recipients.toml/x")).unwrap();
-        {
-            let (journal, _) = Journal::open(place.path(), &directory).unwrap();
-            let changes = two(Some(b"old a"));
-            assert!(journal.commit(&changes).is_err());
-        }
-        std::fs::remove_dir_all(place.path().join("recipients.toml")).unwrap();
-        let (journal, _) = Journal::open(place.path(), &directory).unwrap();
-        journal.commit(&two(Some(b"old a"))).unwrap();
+        // The first file is in place, the second one is not yet.
+        std::fs::write(place.path().join("secrets/a.age"), "new a").unwrap();
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("journal"), encoded(&two(Some(b"old a")).0).unwrap()).unwrap();
+        let (_journal, finished) = Journal::open(place.path(), &directory).unwrap();
+        assert_eq!(finished.unwrap(), ["secrets/a.age", "recipients.toml"]);
+        assert_eq!(std::fs::read(place.path().join("secrets/a.age")).unwrap(), b"new a");
         assert_eq!(std::fs::read(place.path().join("recipients.toml")).unwrap(), b"new policy");
+        assert!(!directory.join("journal").exists());
     }
 
     #[test]
