@@ -278,8 +278,8 @@ fn the_reference_fleet_is_in_line() {
 /// The sealift commands in shell text, each as the words after `sealift`.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
-    // A bar between words is a pipe; within a word it separates alternatives.
-    let ends = ["&&", "||", ";", " | ", " · ", "<(", "$(", ")", "\n"];
+    // A bar between words is a pipe, escaped in a table; within a word it separates alternatives.
+    let ends = ["&&", "||", ";", " | ", " \\| ", " · ", "<(", "$(", ")", "\n"];
     let text = ends.iter().fold(format!("{} ", text.replace("\\\n", " ")), |text, end| text.replace(end, "\n"));
     for line in text.lines() {
         let line = line.split_once(" #").map_or(line, |(line, _)| line).trim_start_matches(['$', '(', ' ']);
@@ -326,9 +326,9 @@ fn misunderstood(words: &[String], help: &mut impl FnMut(&[&str]) -> Option<Stri
 #[test]
 fn commands_are_found_and_held_against_help() {
     let found = commands(
-        "cd a && sudo sealift scan -i k | sealift hook install|remove; X=1 sealift a \\\n  --b=c # sealift d\nnot sealift e",
+        "cd a && sudo sealift scan -i k | sealift hook install|remove; sealift c \\| d; X=1 sealift a \\\n  --b=c # sealift d\nnot sealift e",
     );
-    assert_eq!(found, [vec!["scan", "-i", "k"], vec!["hook", "install|remove"], vec!["a", "--b=c"]]);
+    assert_eq!(found, [vec!["scan", "-i", "k"], vec!["hook", "install|remove"], vec!["c"], vec!["a", "--b=c"]]);
     let mut help = |verb: &[&str]| {
         ["list", "hook install", ""]
             .contains(&verb.join(" ").as_str())
