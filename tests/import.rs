@@ -166,6 +166,72 @@ fn a_rule_cannot_lead_out_of_the_fleet() {
     assert_eq!(std::fs::read(&outside).expect("there"), b"theirs");
 }
 
+/// The rules with each key in a file of its own.
+fn in_files() -> String {
+    named()
+        .replace("jay = \"JAY_KEY\"", "jay = builtins.readFile ../keys/jay.pub")
+        .replace("kim = \"KIM_KEY\"", "kim = builtins.readFile ./kim.pub")
+        .replace("web = \"WEB_KEY\"", "web = lib.fileContents ../keys/web.pub")
+        .replace("db = \"DB_KEY\"", "db = lib.readFile ../keys/db.pub")
+}
+
+#[test]
+fn keys_that_lie_in_files_are_read_and_nothing_else_is() {
+    let (sandbox, values) = agenix("secrets/", &in_files());
+    let public = |name: &str| std::fs::read_to_string(format!("{}.pub", sandbox.key(name))).expect("a public key");
+    sandbox.write("keys/jay.pub", sandbox.tool("age-keygen", &["-y", &sandbox.key("jay")]));
+    sandbox.write("secrets/kim.pub", public("kim").replace("root@", ""));
+    sandbox.write("keys/web.pub", public("web"));
+    sandbox.write("keys/db.pub", public("db"));
+
+    // Outside, or by a link, it may be anybody's; and what is no public key is not shown.
+    let (web, folder) = (sandbox.fleet().join("keys/web.pub"), sandbox.fleet().join("keys"));
+    let (outside, moved) = (sandbox.path("home/web.pub"), sandbox.fleet().join("moved"));
+    let before = sandbox.read("recipients.toml");
+    let refused = |why: &str| {
+        let run = sandbox.sealift(&["import", "agenix", "--yes"]).exits(2).says("secrets/secrets.nix: line ").says(why);
+        assert!(!run.stderr.contains("not to be shown") && !run.stderr.contains("AGE-SECRET"), "{}", run.stderr);
+        assert_eq!(sandbox.read("recipients.toml"), before);
+    };
+    std::fs::rename(&web, &outside).expect("moved");
+    refused("keys/web.pub\n  | No such file");
+    std::os::unix::fs::symlink(&outside, &web).expect("a link");
+    refused("keys/web.pub is a symbolic link, or lies behind one");
+    std::fs::remove_file(&web).expect("removed");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &web, rustix::fs::Mode::from_raw_mode(0o600)).expect("a pipe");
+    refused("keys/web.pub is not a regular file");
+    std::fs::remove_file(&web).expect("removed");
+    sandbox.write("keys/web.pub", "no key, and not to be shown");
+    refused("../keys/web.pub is no public key");
+    sandbox.write("keys/web.pub", std::fs::read(sandbox.key("jay")).expect("read"));
+    refused("../keys/web.pub is no public key");
+    std::fs::remove_file(&web).expect("removed");
+    sandbox.write("keys/web.pub", "#".repeat(20_000));
+    refused("more than 16384 are not read");
+    std::fs::copy(&outside, &web).expect("copied");
+    std::fs::rename(&folder, &moved).expect("moved");
+    std::os::unix::fs::symlink(&moved, &folder).expect("a link");
+    refused("is a symbolic link, or lies behind one");
+    std::fs::remove_file(&folder).expect("removed");
+    std::fs::rename(&moved, &folder).expect("moved");
+    let rules = sandbox.read("secrets/secrets.nix");
+    for (path, why) in [
+        ("../../home/web.pub", "../../home/web.pub is not in the fleet"),
+        (outside.to_str().expect("UTF-8"), "named by a plain path"),
+    ] {
+        sandbox.write("secrets/secrets.nix", rules.replace("../keys/web.pub", path));
+        refused(why);
+    }
+    sandbox.write("secrets/secrets.nix", rules);
+
+    let plan = sandbox.sealift(&["import", "agenix", "--dry-run"]).exits(0);
+    for line in ["admin jay", "admin kim", "host web", "host db", "secret sub/db_pass for db"] {
+        assert!(plan.text().lines().any(|other| other == line), "{line}: {}", plan.text());
+    }
+    sandbox.sealift(&["import", "agenix", "--yes"]).exits(0);
+    assert_eq!(sandbox.show("token", "web"), values[0].1.as_bytes());
+}
+
 /// The rules with a name for every key.
 fn named() -> String {
     RULES.replace("jay \"KIM_KEY\"", "jay kim").replace("web = \"WEB", "kim = \"KIM_KEY\";\n  web = \"WEB")

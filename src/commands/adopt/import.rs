@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::adapters::age;
 use crate::adapters::flake::configured;
+use crate::adapters::fs::beneath::Beneath;
 use crate::adapters::fs::files;
 use crate::adapters::git::age_history::AgeHistory;
 use crate::commands::past::Past;
@@ -30,6 +31,8 @@ use crate::error::{Error, Kind, Result};
 pub const RULES: [&str; 2] = ["secrets.nix", "secrets/secrets.nix"];
 /// The size limit of a rules file, in bytes.
 const LIMIT: u64 = 1 << 20;
+/// The size limit of a file with a public key, in bytes.
+const KEY_LIMIT: u16 = 16 << 10;
 
 #[derive(Debug, Default)]
 pub struct Request {
@@ -101,7 +104,8 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
     let (folder, shown) = rules(&session.fleet.root, request)?;
     let bytes = files::read(&session.fleet.root.join(&shown), LIMIT)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::usage(format!("{shown} is not UTF-8 text")))?;
-    let entries = agenix::read(text).map_err(|error| error.about(&shown))?;
+    let key = |named: &str| key_file(&session.fleet.root, &folder, named);
+    let entries = agenix::read(text, &key).map_err(|error| error.about(&shown))?;
     let mut report = Report { dry_run: request.dry_run, ..Report::default() };
     let mut edit = Edit::new(&session.fleet.text)?;
     let holders =
@@ -237,6 +241,18 @@ fn rules(root: &Path, request: &Request) -> Result<(String, String)> {
     })?;
     let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     Ok((folder.clone(), format!("{folder}{name}")))
+}
+
+/// Reads a file that the rules name as that of a key. They may be anybody's: no link is followed, and nothing outside
+/// the fleet is read.
+fn key_file(root: &Path, folder: &str, named: &str) -> Result<Vec<u8>> {
+    let path = agenix::path_of(folder, named).ok_or_else(|| {
+        Error::usage(format!("{named} is not in the fleet"))
+            .help("write the key into the rules, between quotes, or put its file into the fleet")
+    })?;
+    let top = Beneath::open(root)?.ok_or_else(|| Error::usage(format!("there is no {}", root.display())))?;
+    let (bytes, _) = top.read(&path, KEY_LIMIT.into(), KEY_LIMIT.into()).map_err(|error| error.of_kind(Kind::Usage))?;
+    Ok(bytes)
 }
 
 fn canonical(key: &Key) -> Option<String> {

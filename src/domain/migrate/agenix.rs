@@ -1,21 +1,25 @@
 //! The rules file of agenix: which file is encrypted to which public keys. Parsed as Nix source and evaluated as far as
 //! such files need it (`let`, lists, `++`, sets, `with`). What would need Nix itself is refused, with its line.
+//! Files of keys that it names are read by the caller.
 
 use std::collections::BTreeSet;
 
 use rnix::SyntaxKind::{
     NODE_APPLY, NODE_ATTR_SET, NODE_BIN_OP, NODE_IDENT, NODE_INHERIT, NODE_INHERIT_FROM, NODE_LET_IN, NODE_LIST,
-    NODE_PAREN, NODE_ROOT, NODE_SELECT, NODE_STRING, NODE_WITH, TOKEN_CONCAT, TOKEN_REC, TOKEN_UPDATE,
+    NODE_PAREN, NODE_PATH_REL, NODE_ROOT, NODE_SELECT, NODE_STRING, NODE_WITH, TOKEN_CONCAT, TOKEN_REC, TOKEN_UPDATE,
 };
 use rnix::SyntaxNode;
 
 use crate::domain::name::SecretName;
 use crate::domain::nix::guard::line_of;
 use crate::domain::nix::syntax::{call, entry, last_word, range, raw, tree, words};
+use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Result};
 
 /// The maximum evaluation steps for one file: it stops lists that double on every line.
 const FUEL: usize = 200_000;
+/// The steps that the reading of a file counts for.
+const READING: usize = 200;
 /// The maximum nesting of names, lists and brackets.
 const DEEPEST: usize = 100;
 
@@ -55,9 +59,23 @@ pub fn name_of(path: &str) -> Option<SecretName> {
     parts.join("/").parse().ok()
 }
 
-pub fn read(text: &str) -> Result<Vec<Entry>> {
+/// The path of a file that the rules in `folder` name, both from the top of the fleet; `None` where it leads out of it.
+pub fn path_of(folder: &str, named: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in folder.split('/').chain(named.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// Reads the rules. `file` reads a file that they name by a relative path, as it is written there.
+pub fn read(text: &str, file: &dyn Fn(&str) -> Result<Vec<u8>>) -> Result<Vec<Entry>> {
     let root = tree(text).map_err(|unread| Error::usage(unread.to_string()))?;
-    let mut reader = Reader { text, fuel: FUEL, depth: 0 };
+    let mut reader = Reader { text, file, fuel: FUEL, depth: 0 };
     let Value::Sets(sets) = reader.value(&root)? else {
         return Err(Error::usage("it is not a set of files"));
     };
@@ -87,13 +105,18 @@ pub fn read(text: &str) -> Result<Vec<Entry>> {
 
 struct Reader<'t> {
     text: &'t str,
+    file: &'t dyn Fn(&str) -> Result<Vec<u8>>,
     fuel: usize,
     depth: usize,
 }
 
 impl Reader<'_> {
+    fn line(&self, node: &SyntaxNode) -> String {
+        format!("line {}", line_of(self.text, range(node).start))
+    }
+
     fn odd(&self, node: &SyntaxNode, what: &str) -> Error {
-        Error::usage(format!("line {}: {what}", line_of(self.text, range(node).start)))
+        Error::usage(format!("{}: {what}", self.line(node)))
             .help("write it plainly: `\"FILE\".publicKeys = [ KEY KEY ];`, with keys bound by `let` above")
     }
 
@@ -189,9 +212,27 @@ impl Reader<'_> {
                 Ok(Value::Keys(keys))
             }
             ("concatLists" | "flatten" | "unique", [list]) => self.value(list),
+            ("readFile" | "fileContents", [path]) => self.key_in(path),
             ("import", _) => Err(self.odd(node, "it takes keys from another file, which is not read here")),
             _ => Err(self.odd(node, "this needs Nix to be worked out")),
         }
+    }
+
+    /// The key in a file. Nothing of a file that holds none is in the error.
+    fn key_in(&mut self, path: &SyntaxNode) -> Result<Value> {
+        self.burn(path, READING)?;
+        // A path that is partly computed has nodes in it.
+        if path.kind() != NODE_PATH_REL || path.first_child().is_some() {
+            return Err(
+                self.odd(path, "the file of a key is named by a plain path below the fleet, such as ./keys/NAME.pub")
+            );
+        }
+        let named = path.text().to_string();
+        let bytes = (self.file)(&named).map_err(|error| error.about(self.line(path)))?;
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        Recipient::parse(&text)
+            .map_err(|error| error.about(format!("{}: {named} is no public key", self.line(path))))?;
+        Ok(Value::Keys(vec![Key { text, name: None, groups: BTreeSet::new() }]))
     }
 
     /// The value of a name: its nearest enclosing binding, or else a member of a set opened by `with`.
@@ -270,9 +311,14 @@ fn called(value: Value, name: &str, group: Option<&str>) -> Value {
 mod tests {
     use super::*;
 
+    /// Reads no file.
+    fn none(named: &str) -> Result<Vec<u8>> {
+        Err(Error::failed(format!("there is no {named}")))
+    }
+
     /// The files, with the names of their keys.
     fn names(text: &str) -> Vec<(String, Vec<String>)> {
-        let entries = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let entries = read(text, &none).unwrap_or_else(|error| panic!("{text}: {error}"));
         let keys =
             |entry: &Entry| entry.keys.iter().map(|key| key.name.clone().unwrap_or_else(|| key.text.clone())).collect();
         entries.iter().map(|entry| (entry.file.clone(), keys(entry))).collect()
@@ -293,9 +339,60 @@ mod tests {
         ] {
             assert_eq!(names(text), wanted, "{text}");
         }
-        let entry = &read(r#"let jay = "K1"; users = [ jay "K2" ]; in { "a.age".publicKeys = users; }"#).unwrap()[0];
+        let text = r#"let jay = "K1"; users = [ jay "K2" ]; in { "a.age".publicKeys = users; }"#;
+        let entry = &read(text, &none).unwrap()[0];
         assert!(entry.keys.iter().all(|key| key.groups.contains("users")));
         assert_eq!((entry.keys[1].text.as_str(), &entry.keys[1].name), ("K2", &None));
+    }
+
+    #[test]
+    fn a_key_is_read_from_a_file_beside_the_rules() {
+        let public = age::x25519::Identity::generate().to_public().to_string();
+        let file = |named: &str| match named {
+            "./k.pub" | "k/../k.pub" | "../k.pub" => Ok(format!("{public}\n").into_bytes()),
+            "./two" => Ok(format!("{public}\n{public}\n").into_bytes()),
+            "./no.pub" => Ok(b"no key at all\xff".to_vec()),
+            _ => none(named),
+        };
+        for key in [
+            "builtins.readFile ./k.pub",
+            "(readFile k/../k.pub)",
+            "lib.fileContents ../k.pub",
+            "pkgs.lib.strings.fileContents ./k.pub",
+        ] {
+            let text = format!("let jay = {key}; in {{ \"a.age\".publicKeys = [ jay ({key}) ]; }}");
+            let keys = &read(&text, &file).unwrap_or_else(|error| panic!("{text}: {error}"))[0].keys;
+            assert!(keys.iter().all(|key| key.text == public), "{keys:?}");
+            assert_eq!((keys[0].name.as_deref(), &keys[1].name), (Some("jay"), &None));
+        }
+        let plain = "named by a plain path";
+        for (path, why) in [
+            ("./gone.pub", "line 2: there is no ./gone.pub"),
+            ("./no.pub", "line 2: ./no.pub is no public key: not a recipient"),
+            ("./two", "line 2: ./two is no public key: a recipient is one line"),
+            ("/etc/passwd", plain),
+            ("~/.ssh/id.pub", plain),
+            ("<nixpkgs>", plain),
+            ("\"./k.pub\"", plain),
+            ("./${x}/k.pub", plain),
+            ("(./k.pub)", plain),
+        ] {
+            let text = format!("let\nk = builtins.readFile {path}; in {{ \"a.age\".publicKeys = [ k ]; }}");
+            let error = read(&text, &file).unwrap_err();
+            assert!(error.message().contains(why) && !format!("{error:?}").contains("at all"), "{path}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_stays_in_the_fleet() {
+        for (folder, named, path) in [
+            ("", "./k.pub", Some("k.pub")),
+            ("secrets/", "../keys/k.pub", Some("keys/k.pub")),
+            ("secrets/", "../../k.pub", None),
+            ("", "a/../../k.pub", None),
+        ] {
+            assert_eq!(path_of(folder, named).as_deref(), path, "{folder}{named}");
+        }
     }
 
     #[test]
@@ -315,7 +412,7 @@ mod tests {
             ("\"a\"", "it is not a set of files"),
             ("# nothing", "is not Nix"),
         ] {
-            let error = read(text).unwrap_err();
+            let error = read(text, &none).unwrap_err();
             assert!(error.message().contains(why), "{text}: {error}");
         }
     }
@@ -324,6 +421,6 @@ mod tests {
     fn lists_that_double_end_early() {
         let doubled: Vec<String> = (1..60).map(|at| format!("a{at} = a{} ++ a{};", at - 1, at - 1)).collect();
         let text = format!("let a0 = [ \"k\" ]; {} in {{ \"a.age\".publicKeys = a59; }}", doubled.concat());
-        assert!(read(&text).unwrap_err().message().contains("more than can be worked out"));
+        assert!(read(&text, &none).unwrap_err().message().contains("more than can be worked out"));
     }
 }
