@@ -116,11 +116,14 @@ fn untracked_ignored_orphaned_missing_and_stray_files_are_named() {
     sandbox.tool("git", &["add", "secrets/c.age"]);
     std::fs::copy(sandbox.fleet().join("secrets/a.age"), sandbox.fleet().join("secrets/z.age")).expect("copied");
     sandbox.write("secrets/notes.txt", "x");
+    // The rules of agenix name no file that has a seal.
+    sandbox.write("secrets.nix", "{ }");
     std::fs::remove_file(sandbox.fleet().join("secrets/b.age")).expect("removed");
     sandbox
         .sealift(&["check"])
         .exits(3)
         .prints("secrets/z.age: no secret in the policy asks for it")
+        .prints("delete it: `sealift rm z`")
         .prints("secrets/notes.txt: it is not a sealed file")
         .prints("secrets/b.age: the policy asks for it and it is not there");
     sandbox.sealift(&["rm", "z", "--yes"]).exits(0);

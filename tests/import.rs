@@ -131,6 +131,17 @@ fn agenix_is_taken_over_without_a_key_and_rekeyed_with_one() {
 }
 
 #[test]
+fn check_says_how_files_of_agenix_are_taken_over() {
+    let (sandbox, _) = agenix("secrets/", RULES);
+    let import = "if secrets/secrets.nix names it, `sealift import agenix` declares it";
+    let run = sandbox.sealift(&["check"]).exits(3).prints("secrets/token.age: no secret in the policy").prints(import);
+    assert!(!run.text().contains("sealift rm"), "{}", run.text());
+    std::fs::remove_file(sandbox.fleet().join("secrets/secrets.nix")).expect("removed");
+    let run = sandbox.sealift(&["check"]).exits(3).prints("delete it: `sealift rm token`");
+    assert!(!run.text().contains("import agenix"), "{}", run.text());
+}
+
+#[test]
 fn what_is_not_told_is_asked_for() {
     let (sandbox, _) = agenix("secrets/", RULES);
     let before = sandbox.read("recipients.toml");

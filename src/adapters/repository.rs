@@ -12,6 +12,7 @@ use crate::adapters::fs::transaction::Journal;
 use crate::adapters::git::{Git, LazyGit};
 use crate::adapters::process::parallel;
 use crate::adapters::signals;
+use crate::domain::migrate::agenix;
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::public_path;
 use crate::domain::policy::{self, Policy, parse};
@@ -163,7 +164,13 @@ pub fn inventory(root: &Path) -> Result<Inventory> {
     walk(&secrets, "", &mut names, &mut inventory.strays)?;
     let found = parallel::map(&names, |name| look(&secrets, name));
     inventory.files = names.into_iter().zip(found).collect();
+    inventory.agenix = agenix_rules(root);
     Ok(inventory)
+}
+
+/// The rules file of agenix in this fleet, if there is one.
+pub fn agenix_rules(root: &Path) -> Option<&'static str> {
+    agenix::RULES.into_iter().find(|path| root.join(path).is_file())
 }
 
 fn look(secrets: &Beneath, file: &FileName) -> Found {

@@ -18,7 +18,7 @@ use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, listed};
 use crate::domain::drift::rekey_plan::{RekeyPlan, Scope, Why};
-use crate::domain::migrate::agenix::{self, Entry, Key};
+use crate::domain::migrate::agenix::{self, Entry, Key, RULES};
 use crate::domain::name::{AdminName, Configuration, FileName, HostName, SecretName};
 use crate::domain::policy::Holder;
 use crate::domain::policy::edit::{Declaration, Edit};
@@ -27,8 +27,6 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
 
-/// The default paths of a rules file.
-pub const RULES: [&str; 2] = ["secrets.nix", "secrets/secrets.nix"];
 /// The size limit of a rules file, in bytes.
 const LIMIT: u64 = 1 << 20;
 /// The size limit of a file with a public key, in bytes.

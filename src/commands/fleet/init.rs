@@ -7,8 +7,7 @@ use serde::Serialize;
 use crate::adapters::flake::{Configured, configured};
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::git::Git;
-use crate::adapters::repository::Fleet;
-use crate::commands::adopt::import;
+use crate::adapters::repository::{Fleet, agenix_rules};
 use crate::commands::scan::hook;
 use crate::domain::name::Configuration;
 use crate::domain::policy::{FILE, parse};
@@ -97,7 +96,7 @@ pub fn run(directory: &Path, program: &Path) -> Result<Report> {
         has_admin: !policy.admins.is_empty(),
         hook,
         no_hook,
-        agenix: there(&import::RULES),
+        agenix: agenix_rules(root).map(str::to_owned),
         sops: there(&[".sops.yaml", ".sops.yml", "secrets/.sops.yaml"]),
     })
 }

@@ -129,7 +129,10 @@ pub fn audit(policy: &Policy, keys: &Keys<'_>, inventory: &Inventory, today: Dat
         against.file(wanted, inventory.files.get(file), should, &mut found);
     }
     for file in inventory.files.keys().filter(|file| !wanted.contains_key(*file)) {
-        let help = format!("declare it in recipients.toml, or delete it: `sealift rm {file}`");
+        let help = match inventory.agenix.filter(|_| inventory.seal(file).is_none()) {
+            Some(rules) => format!("if {rules} names it, `sealift import agenix` declares it"),
+            None => format!("declare it in recipients.toml, or delete it: `sealift rm {file}`"),
+        };
         found.push(AuditFinding::error(AuditRule::Orphan, file.path(), "no secret in the policy asks for it", help));
     }
     for path in &inventory.strays {

@@ -16,6 +16,8 @@ use crate::domain::nix::syntax::{call, entry, last_word, range, raw, tree, words
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Result};
 
+/// The default paths of a rules file.
+pub const RULES: [&str; 2] = ["secrets.nix", "secrets/secrets.nix"];
 /// The maximum evaluation steps for one file: it stops lists that double on every line.
 const FUEL: usize = 200_000;
 /// The steps that the reading of a file counts for.

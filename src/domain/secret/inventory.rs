@@ -13,6 +13,8 @@ pub struct Inventory {
     pub files: BTreeMap<FileName, Found>,
     /// Paths under `secrets/` that are neither a sealed file nor the public half of one.
     pub strays: Vec<String>,
+    /// The rules file of agenix, if there is one: files without a seal may be its.
+    pub agenix: Option<&'static str>,
 }
 
 /// One file, read without a key.
