@@ -195,6 +195,12 @@ fn where_nothing_is_there_yet_the_first_step_is_told() {
         let json = empty.sealift(&[verb, &["--json"]].concat()).exits(0);
         assert!(json.stderr.is_empty(), "{verb:?}: {}", json.stderr);
     }
+    // Before anything is looked at: there is no flake yet.
+    for verb in [&["deploy", "--all"][..], &["deploy", "--all", "--dry-run"], &["plan", "--all"]] {
+        let run =
+            empty.sealift(verb).exits(0).says("there are no hosts yet: `sealift host add NAME --ssh USER@ADDRESS`");
+        assert!(!run.stderr.contains("preconditions"), "{}", run.stderr);
+    }
     empty.sealift(&["rekey"]).exits(0).says("nothing to re-encrypt");
     let hosts = Sandbox::with_fleet(&["web"]);
     hosts.sealift(&["list"]).exits(0).says("there are no secrets yet: `sealift seal NAME --hosts HOST,@TAG`");

@@ -8,7 +8,7 @@ pub mod rollback;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::app::{App, Done};
+use crate::cli::app::{App, Done, nothing_yet};
 use crate::cli::args::{address, time};
 use crate::cli::settings;
 use crate::cli::verbs::deploy::args::{Machines, Patience, Reach};
@@ -182,6 +182,9 @@ impl Carry {
 pub fn run(args: Args, app: &App) -> Done {
     let session = app.session()?;
     let (who, planning) = args.planning.into_request(&session.fleet.policy)?;
+    if is_for_nobody(&session, &who, args.json, app) {
+        return Ok(None);
+    }
     if args.dry_run {
         let ended = planned(&session, &who, &planning, None, args.json, app)?;
         app.ui.say("nothing was changed: `--dry-run` shows the plan alone");
@@ -222,7 +225,19 @@ pub struct PlanArgs {
 pub fn plan(args: PlanArgs, app: &App) -> Done {
     let session = app.session()?;
     let (who, planning) = args.planning.into_request(&session.fleet.policy)?;
+    if is_for_nobody(&session, &who, args.json, app) {
+        return Ok(None);
+    }
     planned(&session, &who, &planning, args.output.as_deref(), args.json, app)
+}
+
+/// Whether all hosts were asked for and there are none. Says so, as verbs that list do.
+fn is_for_nobody(session: &Session, who: &Who, json: bool, app: &App) -> bool {
+    let nobody = !json && who.all && session.fleet.policy.hosts.is_empty();
+    if nobody {
+        nothing_yet(app, &session.fleet.policy);
+    }
+    nobody
 }
 
 fn planned(session: &Session, who: &Who, planning: &Planning, output: Option<&Path>, json: bool, app: &App) -> Done {
