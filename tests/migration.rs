@@ -269,6 +269,13 @@ fn how_far_a_machine_is_comes_from_facts_and_only_then_the_old_layout_goes() {
     run.says("modules/b.nix.bak stays: it differs from the last commit").says("nothing was removed");
     assert!(sandbox.fleet().join("configuration.nix").exists());
 
+    // Only shown.
+    let run = cleanup(&["--dry-run"]).exits(0).prints("configuration.nix: ");
+    run.says("nothing was removed: without `--dry-run` it would be 4 files");
+    assert_eq!(cleanup(&["--dry-run", "--yes", "--json"]).exits(0).json()["dry_run"], true);
+    assert!(sandbox.fleet().join("configuration.nix").exists());
+    assert!(sandbox.tool("git", &["diff", "--cached", "--name-status"]).is_empty());
+
     let removed = cleanup(&["--yes", "--json"]).exits(0).json();
     let paths: Vec<&str> = removed["removed"]
         .as_array()

@@ -35,7 +35,8 @@ fn nix_a_former_system_comes_back_with_its_secrets() {
     let state = machine.state();
     assert_eq!((state[1].as_str(), state[3].trim()), ("system-2-link", state[0].as_str()));
     assert!(state[2].contains("system-3-link"), "what was rolled back from stays");
-    machine.on("rollback", &["--to", "3"]).exits(0);
+    // It asks nothing anyway.
+    machine.on("rollback", &["--to", "3", "--yes"]).exits(0);
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("third")));
     machine.on("rollback", &["--to", "1"]).exits(0);
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("first")));

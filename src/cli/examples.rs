@@ -266,7 +266,11 @@ const PAGES: &[Page] = &[
     ),
     (
         "cleanup",
-        &[("See what can go, and be asked", "sealift cleanup"), ("In a script", "sealift cleanup --yes --json")],
+        &[
+            ("See what can go, and be asked", "sealift cleanup"),
+            ("Only see it", "sealift cleanup --dry-run"),
+            ("In a script", "sealift cleanup --yes --json"),
+        ],
     ),
     (
         "verify",

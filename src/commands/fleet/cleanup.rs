@@ -20,10 +20,12 @@ const LIMIT: u64 = 64 << 20;
 /// The files to remove, and those that stay.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The files that are or were removed.
+    /// The files that were removed, or would be.
     pub removed: Vec<Superseded>,
     /// Files that have a successor but stay, with the reason.
     pub left: Vec<Superseded>,
+    /// Whether nothing is removed.
+    pub dry_run: bool,
 }
 
 /// The files to remove, with their content.
@@ -38,7 +40,7 @@ impl CleanupPlan {
     }
 }
 
-pub fn plan(session: &Session, who: &Who) -> Result<CleanupPlan> {
+pub fn plan(session: &Session, who: &Who, dry_run: bool) -> Result<CleanupPlan> {
     let mut waits = Vec::new();
     for row in progress::run(session, who)?.into_iter().filter(|row| !is_settled(&row.steps)) {
         let unknown = row.steps.iter().any(|mark| mark.done.is_none() && mark.step != "cleaned up");
@@ -66,7 +68,8 @@ pub fn plan(session: &Session, who: &Who) -> Result<CleanupPlan> {
     let names: Result<Vec<String>> =
         found.iter().map(|one| Ok(format!("HEAD:{}", git.relative(&session.fleet.root.join(&one.path))?))).collect();
     let committed = git.objects(&names?)?;
-    let mut plan = CleanupPlan { report: Report { removed: Vec::new(), left: Vec::new() }, contents: BTreeMap::new() };
+    let report = Report { removed: Vec::new(), left: Vec::new(), dry_run };
+    let mut plan = CleanupPlan { report, contents: BTreeMap::new() };
     for (one, committed) in found.into_iter().zip(committed) {
         let stays = |why: &str| Superseded { path: one.path.clone(), why: why.to_owned() };
         match (files::read(&session.fleet.root.join(&one.path), LIMIT), committed) {

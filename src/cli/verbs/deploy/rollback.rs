@@ -37,6 +37,9 @@ pub struct Args {
     reach: Reach,
     #[command(flatten)]
     patience: Patience,
+    /// Do not ask. It never does: this is for those who type it
+    #[arg(long, short, hide = true)]
+    yes: bool,
     /// Print what happens as JSON, one event a line
     #[arg(long)]
     json: bool,

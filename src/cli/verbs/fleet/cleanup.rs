@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 pub struct Args {
     #[command(flatten)]
     reach: Reach,
+    /// Show what would be removed and remove nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -22,14 +25,16 @@ pub struct Args {
 
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
-    let plan = plan(&session, &args.reach.who(Vec::new(), true, false)?)?;
+    let plan = plan(&session, &args.reach.who(Vec::new(), true, false)?, args.dry_run)?;
     let count = plan.report().removed.len();
     if !args.json {
         show(plan.report(), app)?;
     }
-    if count == 0 {
+    if count == 0 || args.dry_run {
         if args.json {
             app.ui.json(plan.report())?;
+        } else if count > 0 {
+            app.ui.say(&format!("nothing was removed: without `--dry-run` it would be {}", counted(count, "file")));
         }
         return Ok(None);
     }
