@@ -201,6 +201,9 @@ fn where_nothing_is_there_yet_the_first_step_is_told() {
             empty.sealift(verb).exits(0).says("there are no hosts yet: `sealift host add NAME --ssh USER@ADDRESS`");
         assert!(!run.stderr.contains("preconditions"), "{}", run.stderr);
     }
+    // One wording of how a host is added.
+    let run = empty.sealift_with(&["seal", "a", "--hosts", "*", "--generate"], b"").exits(2);
+    run.says("a would be for no host").says("add one: `sealift host add NAME --ssh USER@ADDRESS`");
     empty.sealift(&["rekey"]).exits(0).says("nothing to re-encrypt");
     let hosts = Sandbox::with_fleet(&["web"]);
     hosts.sealift(&["list"]).exits(0).says("there are no secrets yet: `sealift seal NAME --hosts HOST,@TAG`");

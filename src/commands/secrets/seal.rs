@@ -143,7 +143,7 @@ fn declare(
     let secret = &session.fleet.policy.secrets[name.as_str()];
     if secret.hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet"))
-            .help("add one: `sealift host add NAME --key-file FILE`"));
+            .help("add one: `sealift host add NAME --ssh USER@ADDRESS`"));
     }
     if let Some(end) = secret.expires.filter(|end| *end <= session.today) {
         return Err(Error::usage(format!("--expires {end} is past, and the value is new"))
