@@ -11,6 +11,7 @@ use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::host_facts::Survey;
 use crate::domain::deploy::plan::{Plan, VERSION};
 use crate::domain::deploy::protocol::{DeployResult, Failure};
+use crate::domain::drift::same::{self, grouped};
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
 
@@ -107,22 +108,59 @@ pub fn partition_ready(
     talk: &dyn Talk,
 ) -> Result<(Vec<Ready>, Vec<Report>)> {
     let (mut ready, mut reports, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    let mut skipped = Vec::new();
     for (host, outcome) in reached {
         match outcome {
             Ok(one) => ready.push(one),
             Err(error) if who.require_all => problems.push(named(&host, error)),
             Err(error) if is_offline(&error) && !chosen.named.contains(&host) => {
-                let (why, named) = (error.in_one_line(), format!("{host}: "));
-                talk.event(Event::Warning(format!("{host} is skipped: {}", why.strip_prefix(&named).unwrap_or(&why))));
                 reports.push(Report::early(&host, None, Outcome::Skipped, None));
+                skipped.push((host, error));
             }
             Err(error) => reports.push(Report::failed(&host, error)),
         }
     }
+    warnings(&skipped).into_iter().for_each(|line| talk.event(Event::Warning(line)));
     if problems.is_empty() { Ok((ready, reports)) } else { Err(together(problems)) }
+}
+
+/// What is said of skipped hosts: once for all that are offline for the same reason.
+fn warnings(skipped: &[(HostName, Error)]) -> Vec<String> {
+    let rows = skipped.iter().map(|(host, error)| {
+        let alone = error.in_one_line();
+        let alone = alone.strip_prefix(&format!("{host}: ")).unwrap_or(&alone).to_owned();
+        let gist = error.gist().map_or_else(|| alone.clone(), str::to_owned);
+        ((host, alone), gist)
+    });
+    let told = grouped(rows).into_iter().map(|(gist, hosts)| match &hosts[..] {
+        [(host, alone)] => format!("{host} is skipped: {alone}"),
+        hosts => {
+            let hosts: Vec<&HostName> = hosts.iter().map(|(host, _)| *host).collect();
+            format!("{} are skipped: {gist}", same::hosts(&hosts))
+        }
+    });
+    told.collect()
 }
 
 /// Whether a host is only offline, as opposed to answering with another key.
 fn is_offline(error: &Error) -> bool {
     error.kind() == Kind::Unreachable && error.is_passing()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_hosts_are_skipped_is_said_once() {
+        let off = |host: &str, what: &str| {
+            let error = Error::new(Kind::Unreachable, format!("{host}: jay@{host} {what}")).passing();
+            (host.parse().unwrap(), error.alike(what).help("is it on?"))
+        };
+        assert_eq!(warnings(&[off("a", "is off")]), ["a is skipped: jay@a is off"]);
+        assert_eq!(
+            warnings(&[off("a", "is off"), off("b", "has no route"), off("c", "is off")]),
+            ["a, c (2 hosts) are skipped: is off", "b is skipped: jay@b has no route"]
+        );
+    }
 }
