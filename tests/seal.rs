@@ -163,7 +163,7 @@ fn a_length_that_would_be_ignored_is_refused() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let seal = |words: &[&str]| sandbox.sealift(&[&["seal", "a", "--hosts", "web", "--length", "40"], words].concat());
     seal(&["--generate", "wireguard"]).exits(2).says("a kind that has a length");
-    seal(&["--generate"]).exits(2).says("a kind that has a length");
+    seal(&["--generate"]).exits(2).says("a kind that has a length").says("`--generate password|hex|base64`;");
     seal(&["--generate", "hex"]).exits(0);
 }
 

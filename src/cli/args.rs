@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
 
 use crate::domain::address::Address;
-use crate::domain::policy::generate::{Generate, KINDS};
+use crate::domain::policy::generate::{Generate, KINDS, SIZES};
 use crate::domain::secret::age_header::VALUE_MAXIMUM;
 
 /// Options that every verb takes.
@@ -37,6 +37,11 @@ pub fn size(text: &str) -> Result<usize, String> {
 pub fn generate() -> impl TypedValueParser<Value = Generate> {
     let kinds = KINDS.map(|(name, _, about)| PossibleValue::new(name).help(about));
     PossibleValuesParser::new(kinds).try_map(|name| Generate::named(&name).ok_or("not a kind"))
+}
+
+/// Parses the length of a generated value.
+pub fn length() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(*SIZES.start())..=i64::from(*SIZES.end()))
 }
 
 /// The longest duration accepted, in seconds.

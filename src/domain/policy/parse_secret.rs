@@ -61,7 +61,8 @@ impl Reader {
         let generate = raw.generate.and_then(|at| {
             let mut generate = at.value;
             if generate.size().is_some_and(|(_, size)| !SIZES.contains(size)) {
-                self.fault(&at.span, &of("generate"), "the size is out of range", "8 to 1024");
+                let sizes = format!("{} to {}", SIZES.start(), SIZES.end());
+                self.fault(&at.span, &of("generate"), "the size is out of range", sizes);
                 return None;
             }
             Some(generate)

@@ -8,7 +8,7 @@ use crate::cli::input::{is_standard_input, standard_input};
 use crate::commands::secrets::seal::{Request, Source, run as seal};
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::Declaration;
-use crate::domain::policy::generate::Generate;
+use crate::domain::policy::generate::{Generate, KINDS};
 use crate::domain::secret::age_header::VALUE_LIMIT;
 use crate::domain::secret::shape::shapes;
 use crate::error::{Error, Result};
@@ -32,8 +32,8 @@ pub struct Args {
     #[arg(long, group = "source", value_name = "KIND", num_args = 0..=1, value_parser = args::generate())]
     #[expect(clippy::option_option, reason = "an option whose value may be left away")]
     generate: Option<Option<Generate>>,
-    /// Length of a generated value: characters of a password, otherwise bytes before encoding
-    #[arg(long, requires = "generate", value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1024))]
+    /// Length of a generated value: bytes before encoding for random bytes, otherwise characters
+    #[arg(long, requires = "generate", value_name = "N", value_parser = args::length())]
     length: Option<u32>,
     /// Replace the value that is there, without asking
     #[arg(long)]
@@ -114,9 +114,11 @@ fn request(args: Args) -> Result<Request> {
     let mut kind = args.generate.flatten();
     if let Some(length) = args.length {
         let Some((_, size)) = kind.as_mut().and_then(Generate::size) else {
-            return Err(Error::usage("`--length` goes with a kind that has a length").help(
-                "name it: `--generate password`, `hex` or `base64`; what is declared has its length in recipients.toml",
-            ));
+            let sized = KINDS.into_iter().filter_map(|(name, mut kind, _)| kind.size().map(|_| name));
+            return Err(Error::usage("`--length` goes with a kind that has a length").help(format!(
+                "name it: `--generate {}`; what is declared has its length in recipients.toml",
+                sized.collect::<Vec<_>>().join("|")
+            )));
         };
         *size = length;
     }
