@@ -253,7 +253,7 @@ fn the_recorded_homes_are_of_these_files_and_work_in_both_shells() {
 }
 
 #[test]
-fn every_kind_of_check_that_there_is_is_declared() {
+fn the_checks_of_the_fleet_are_of_these_kinds() {
     let text = std::fs::read_to_string(Path::new(top()).join("recipients.toml")).expect("recipients.toml");
     let policy: toml::Table = text.parse().expect("TOML");
     let mut kinds: Vec<&str> = policy["checks"]
