@@ -91,7 +91,7 @@ struct Inner {
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     parts: Vec<Error>,
     passing: bool,
-    gist: Option<String>,
+    summary: Option<String>,
 }
 
 impl Error {
@@ -104,7 +104,7 @@ impl Error {
             source: None,
             parts: Vec::new(),
             passing: false,
-            gist: None,
+            summary: None,
         }))
     }
 
@@ -212,15 +212,15 @@ impl Error {
         self.0.message.strip_prefix(who).is_some_and(|rest| rest.starts_with([':', ' ']))
     }
 
-    /// What is said once of several that fail alike: it names none of them.
+    /// The message to print once for several hosts with the same failure; it names none of them.
     #[must_use]
-    pub fn alike(mut self, gist: impl Into<String>) -> Self {
-        self.0.gist = Some(gist.into());
+    pub fn with_summary(mut self, summary: impl Into<String>) -> Self {
+        self.0.summary = Some(summary.into());
         self
     }
 
-    pub fn gist(&self) -> Option<&str> {
-        self.0.gist.as_deref()
+    pub fn summary(&self) -> Option<&str> {
+        self.0.summary.as_deref()
     }
 
     /// What a person can do about it.

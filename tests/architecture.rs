@@ -28,7 +28,7 @@ const EXPOSE: &[(&str, &str)] = &[
     ("adapters/terminal.rs", "whether an answer is yes"),
     ("cli/input.rs", "a passphrase, into the type that age takes"),
     ("cli/ui.rs", "a value, to standard output"),
-    ("cli/verbs/agent/host_run.rs", "an order, which is no secret, read by the same safe reader"),
+    ("cli/verbs/agent/host_run.rs", "a request, which is no secret, read by the same safe reader"),
     ("cli/verbs/secrets/show.rs", "whether a terminal can take it"),
     ("domain/scan/variants.rs", "into the texts that are looked for, which are wiped"),
     ("domain/scan/index.rs", "the index itself, as it comes out of its sealed file"),

@@ -192,10 +192,10 @@ fn another_host_is_looked_at_by_the_same_rules() {
     );
     sandbox.sealift(&["doctor", "dv", "--root", root]).exits(2).says("did you mean db?");
     // A host answers with what its own program found.
-    let order = serde_json::json!({
+    let request = serde_json::json!({
         "version": 1, "run": "r", "who": "jay@here", "root": root, "host": null, "work": "examine",
     });
-    let told = sandbox.sealift_with(&["host-run"], order.to_string().as_bytes()).exits(0).json();
+    let told = sandbox.sealift_with(&["host-run"], request.to_string().as_bytes()).exits(0).json();
     assert_eq!(told["event"], "examined");
     assert_eq!(told["clobbered"], serde_json::json!(["/home/jay/.gitconfig"]));
 }

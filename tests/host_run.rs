@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::machine::{Machine, cannot_deploy};
 use crate::harness::{Run, Sandbox};
 
-fn order(machine: &Machine, change: impl FnOnce(&mut Value)) -> Value {
+fn request(machine: &Machine, change: impl FnOnce(&mut Value)) -> Value {
     // Each run has its own name.
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -16,16 +16,16 @@ fn order(machine: &Machine, change: impl FnOnce(&mut Value)) -> Value {
         "action": "switch", "system": system, "profile": "new", "expected": system, "live": true, "bundle": null,
         "checks": [], "settle": 0, "engine": "native", "commit": null
     });
-    let mut order = json!({
+    let mut request = json!({
         "version": 1, "run": format!("20260101T000000Z-test{number}"), "who": "test@here", "root": machine.root, "host": "web",
         "work": { "switch": switch }
     });
-    change(&mut order);
-    order
+    change(&mut request);
+    request
 }
 
-fn give(machine: &Machine, order: &str) -> (Run, Value) {
-    let run = machine.sandbox.run(machine.host_command(&["host-run"]), order.as_bytes());
+fn give(machine: &Machine, request: &str) -> (Run, Value) {
+    let run = machine.sandbox.run(machine.host_command(&["host-run"]), request.as_bytes());
     let last = run.text().lines().last().map(|line| serde_json::from_str(line).expect("events are JSON"));
     (run, last.unwrap_or_default())
 }
@@ -36,7 +36,7 @@ fn nix_an_order_is_carried_out_and_its_events_are_lines_of_json() {
         return;
     }
     let machine = Machine::running("{ }");
-    let (run, last) = give(&machine, &order(&machine, |_| {}).to_string());
+    let (run, last) = give(&machine, &request(&machine, |_| {}).to_string());
     assert_eq!(
         (run.code, &last["event"], &last["outcome"], &last["generation"]),
         (0, &"end".into(), &"done".into(), &1.into())
@@ -58,29 +58,38 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
     let before = machine.state();
     std::fs::write(machine.root.join("root/other.log"), "{\"event\":\"said\",\"text\":\"of somebody else\"}\n")
         .unwrap();
-    let orders = [
-        (order(&machine, |order| order["version"] = 2.into()), "the request is of version 2"),
-        (order(&machine, |order| order["more"] = 1.into()), "not well formed"),
-        (order(&machine, |order| order["run"] = "../x".into()), "run is not a name"),
+    let requests = [
+        (request(&machine, |request| request["version"] = 2.into()), "the request is of version 2"),
+        (request(&machine, |request| request["more"] = 1.into()), "not well formed"),
+        (request(&machine, |request| request["run"] = "../x".into()), "run is not a name"),
         // Its result file would replace the journal.
-        (order(&machine, |order| order["run"] = "journal".into()), "run is not a name"),
-        (order(&machine, |order| order["work"] = json!({ "follow": "../../../root/other" })), "run is not a name"),
-        (order(&machine, |order| order["work"]["switch"]["settle"] = u64::MAX.into()), "longer than an hour"),
-        (order(&machine, |order| order["work"]["switch"]["acknowledge"] = u64::MAX.into()), "longer than an hour"),
-        (order(&machine, |order| order["root"] = "/nonexistent".into()), "there is no directory"),
-        (order(&machine, |order| order["work"]["switch"]["system"] = "/etc".into()), "not a store path"),
-        (order(&machine, |order| order["work"]["switch"]["bundle"] = "/etc".into()), "not a store path"),
+        (request(&machine, |request| request["run"] = "journal".into()), "run is not a name"),
         (
-            order(&machine, |order| {
-                order["work"]["switch"]["system"] = "/nix/store/00000000000000000000000000000000-x".into();
+            request(&machine, |request| request["work"] = json!({ "follow": "../../../root/other" })),
+            "run is not a name",
+        ),
+        (request(&machine, |request| request["work"]["switch"]["settle"] = u64::MAX.into()), "longer than an hour"),
+        (
+            request(&machine, |request| request["work"]["switch"]["acknowledge"] = u64::MAX.into()),
+            "longer than an hour",
+        ),
+        (request(&machine, |request| request["root"] = "/nonexistent".into()), "there is no directory"),
+        (request(&machine, |request| request["work"]["switch"]["system"] = "/etc".into()), "not a store path"),
+        (request(&machine, |request| request["work"]["switch"]["bundle"] = "/etc".into()), "not a store path"),
+        (
+            request(&machine, |request| {
+                request["work"]["switch"]["system"] = "/nix/store/00000000000000000000000000000000-x".into();
             }),
             "is not in the store of",
         ),
-        (order(&machine, |order| order["work"]["switch"]["expected"] = Value::Null), "the running system has changed"),
-        (order(&machine, |order| order["host"] = "-o".into()), "not well formed"),
+        (
+            request(&machine, |request| request["work"]["switch"]["expected"] = Value::Null),
+            "the running system has changed",
+        ),
+        (request(&machine, |request| request["host"] = "-o".into()), "not well formed"),
     ];
-    for (order, says) in orders {
-        let (run, last) = give(&machine, &order.to_string());
+    for (request, says) in requests {
+        let (run, last) = give(&machine, &request.to_string());
         assert!(run.code == 1 && last["outcome"] == "failed", "{run:?}");
         assert!(last["failure"].to_string().contains(says), "`{says}` is not in {last}");
         assert!(!run.text().contains("of somebody else"), "{run:?}");
@@ -102,7 +111,7 @@ fn nix_nobody_else_can_write_where_root_reads_whatever_the_umask() {
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
     shell.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let run = machine.sandbox.run(shell, order(&machine, |_| {}).to_string().as_bytes());
+    let run = machine.sandbox.run(shell, request(&machine, |_| {}).to_string().as_bytes());
     assert_eq!(run.code, 0, "{run:?}");
     // Anyone who can place a journal there makes root activate a system of their own.
     for folder in ["var/lib/sealift", "var/lib/sealift/deploy"] {
@@ -120,16 +129,16 @@ fn nix_nothing_is_left_to_recover_after_an_order() {
     assert_eq!(machine.ask(&"recover".into())["outcome"], "nothing");
     // An invalid journal is not guessed at.
     std::fs::write(machine.root.join("var/lib/sealift/deploy/journal.json"), "{").unwrap();
-    let (_, last) = give(&machine, &order(&machine, |_| {}).to_string());
+    let (_, last) = give(&machine, &request(&machine, |_| {}).to_string());
     assert_eq!(last["failure"]["code"], 9);
     machine.deploy(&[]).exits(9).says("its journal cannot be read");
     assert!(machine.calls().is_empty());
 }
 
 /// The journal of a run of this name, killed while it activated the running system; `before` ran before it.
-fn killed(order: &Value, before: &str) -> Value {
+fn killed(request: &Value, before: &str) -> Value {
     json!({
-        "version": 1, "order": order, "reached": "activate", "back": false, "boot": null,
+        "version": 1, "order": request, "reached": "activate", "back": false, "boot": null,
         "saved": {
             "system": before, "generation": 2, "generation_system": null, "generations": [1, 2],
             "secrets": { "users": null, "ordinary": null }, "bundle": null, "failed": null
@@ -148,7 +157,7 @@ fn nix_a_result_ends_its_own_run_and_no_other() {
     machine.deploy(&[]).exits(0);
     let kept = machine.root.join("var/lib/sealift/deploy");
     let (journal, ran) = (kept.join("journal.json"), machine.state());
-    let named = |name: &str| order(&machine, |order| order["run"] = name.into());
+    let named = |name: &str| request(&machine, |request| request["run"] = name.into());
     let unchanged = |why: &str| assert_eq!((machine.calls(), machine.state()), (vec![], ran.clone()), "{why}");
     let result = |name: &str, text: &str| std::fs::write(kept.join(format!("{name}.json")), text).unwrap();
     let done = json!({ "outcome": "done", "generation": 2, "running": null, "until_reboot": false }).to_string();
@@ -201,7 +210,7 @@ fn nix_nothing_of_another_user_is_believed() {
     let before = machine.state();
     let recover = || machine.ask(&"recover".into());
     // The previous system is activated again.
-    let left = killed(&order(&machine, |_| {}), &first);
+    let left = killed(&request(&machine, |_| {}), &first);
     std::fs::write(&journal, left.to_string()).unwrap();
     let open = |path: &std::path::Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     let whose = |path: &std::path::Path, user| chown(path, Some(user), None).unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::adapters::age::discovery::{CREDENTIAL, DEFAULT_FILE, Places};
 use crate::adapters::age::identity::Plugins;
-use crate::adapters::editor::scratch::Surroundings;
+use crate::adapters::editor::Surroundings;
 use crate::adapters::editor::{Editor, split};
 use crate::adapters::pager::Pager;
 use crate::adapters::user_config::{self, UserConfig};

@@ -1,4 +1,4 @@
-//! What is said of files that Nix does not see as they are meant: a flake has what git tracks. Said alike by all who find them.
+//! Messages about files that Nix does not see, shared by all that find such files: a flake contains only what git tracks.
 
 pub const UNTRACKED: &str = "git does not track it, so Nix does not see it";
 pub const IGNORED: &str = "git ignores it, so Nix does not see it";

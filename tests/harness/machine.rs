@@ -147,11 +147,11 @@ impl Machine {
 
     /// Passes this work to the program on the host; returns its last event.
     pub fn ask(&self, work: &serde_json::Value) -> serde_json::Value {
-        let order = serde_json::json!({
+        let request = serde_json::json!({
             "version": 1, "run": "20260101T000000Z-asked", "who": "test@here", "root": self.root, "host": "web",
             "work": work
         });
-        let run = self.sandbox.run(self.host_command(&["host-run"]), order.to_string().as_bytes());
+        let run = self.sandbox.run(self.host_command(&["host-run"]), request.to_string().as_bytes());
         let last = run.text().lines().last().map(|line| serde_json::from_str(line).expect("events are JSON"));
         last.unwrap_or_default()
     }

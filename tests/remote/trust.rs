@@ -33,7 +33,7 @@ fn nix_the_line_for_sudoers_is_enough() {
     rig.sealift(&["verify", "web"]).exits(0);
     rig.sealift(&["rollback", "web"]).exits(0);
     // The running generation's program starts only the next one's, and only from a system in the store.
-    let order = r#"{"version":1,"run":"x","who":"x@x","root":"/","host":"web","work":{"switch":{"action":"test","system":"/tmp/evil","profile":"new","expected":null,"live":true,"bundle":null,"checks":[],"settle":0,"engine":"native","commit":null,"acknowledge":null}}}"#;
+    let request = r#"{"version":1,"run":"x","who":"x@x","root":"/","host":"web","work":{"switch":{"action":"test","system":"/tmp/evil","profile":"new","expected":null,"live":true,"bundle":null,"checks":[],"settle":0,"engine":"native","commit":null,"acknowledge":null}}}"#;
     rig.on("web", &["sh", "-c", "mkdir -p /tmp/evil/bin /tmp/evil/etc/sealift && printf '#!/bin/sh\\ntouch /tmp/marker\\n' | tee /tmp/evil/bin/switch-to-configuration > /tmp/evil/etc/sealift/host && chmod -R 755 /tmp/evil"]);
     let mut command = rig.command("ssh");
     command.args([
@@ -42,7 +42,7 @@ fn nix_the_line_for_sudoers_is_enough() {
         "jay@web",
         "sudo -n /run/current-system/etc/sealift/host host-run",
     ]);
-    let run = rig.sandbox.run(command, order.as_bytes());
+    let run = rig.sandbox.run(command, request.as_bytes());
     assert!(run.code != 0 && run.text().contains("not a store path"), "{}{}", run.text(), run.stderr);
     rig.on("web", &["sh", "-c", "! test -e /tmp/marker"]);
 }

@@ -4,7 +4,7 @@
 pub mod scratch;
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::adapters::process::{Invocation, path};
 use crate::error::{Error, Result};
@@ -31,6 +31,16 @@ const REMOTE: [&str; 14] = [
 ];
 /// Editors, besides vim and nano, that are known to write nothing elsewhere by default.
 const CLEAN: [&str; 9] = ["ed", "hx", "helix", "kak", "mg", "nvi", "vis", "sed", "busybox"];
+
+/// The environment of an edit.
+pub struct Surroundings {
+    /// Directories that may be on a tmpfs, preferred ones first.
+    pub places: Vec<PathBuf>,
+    /// Our own program, which is started as the helper.
+    pub program: Option<PathBuf>,
+    /// The user's locale, for the editor.
+    pub locale: Option<OsString>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Editor {

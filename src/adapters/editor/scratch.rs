@@ -17,7 +17,7 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, FsWord, Mode, OFlags, flock, mkdirat, openat, statat, unlinkat,
 };
 
-use crate::adapters::editor::Editor;
+use crate::adapters::editor::{Editor, Surroundings};
 use crate::adapters::fs::files::{self, DIRECTORY};
 use crate::adapters::fs::owner::is_our_directory;
 use crate::adapters::process::{self, Ended, Invocation};
@@ -34,16 +34,6 @@ const TMPFS: FsWord = 0x0102_1994;
 const RAMFS: FsWord = 0x8584_58f6;
 /// An editor that exits sooner has only passed the file to another program.
 const QUICK: Duration = Duration::from_millis(500);
-
-/// The environment of an edit.
-pub struct Surroundings {
-    /// Directories that may be on a tmpfs, preferred ones first.
-    pub places: Vec<PathBuf>,
-    /// Our own program, which is started as the helper.
-    pub program: Option<PathBuf>,
-    /// The user's locale, for the editor.
-    pub locale: Option<OsString>,
-}
 
 pub struct Edited {
     /// The file's content; `None` if it is gone.

@@ -2,19 +2,12 @@
 //! in memory, and a value is never written to a disk.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::adapters::editor::Editor;
+use crate::adapters::editor::{Editor, Surroundings};
 use crate::adapters::process::Ended;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
-
-/// The environment of an edit.
-pub struct Surroundings {
-    pub places: Vec<PathBuf>,
-    pub program: Option<PathBuf>,
-    pub locale: Option<OsString>,
-}
 
 pub struct Edited {
     pub value: Option<Plaintext>,

@@ -70,8 +70,8 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
     let Expected { label, place, host, over, .. } = expected;
     // Text about a jump host, with its name, applies to every host behind it.
     let of_all = if label == host { String::new() } else { format!("{label}: ") };
-    let refused = |message: String, alike: String| {
-        Error::new(Kind::Unreachable, format!("{label}: {message}")).alike(of_all.clone() + &alike)
+    let refused = |message: String, summary: String| {
+        Error::new(Kind::Unreachable, format!("{label}: {message}")).with_summary(of_all.clone() + &summary)
     };
     let has = |marks: &[&str]| marks.iter().any(|mark| said.contains(mark));
     let from = over.map_or_else(String::new, |over| format!(" from {over}"));

@@ -105,7 +105,7 @@ impl Build<'_> {
                 Transport::Local(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
                 Transport::Remote(remote) => {
                     talk.event(Event::Step("building on the host".to_owned()));
-                    build::build_on(&remote.line().store(), &attribute, |_| ())
+                    build::build_on(&remote.connection().store(), &attribute, |_| ())
                 }
             });
             let there = one.target.is_remote();
@@ -151,7 +151,9 @@ impl Build<'_> {
         let (link, what) = (format!("home-{name}"), self.fleet.flake.home_of(name));
         match (&self.planning.builder, &ready.target.transport) {
             (Builder::Host(address), _) => self.elsewhere(address, (&link, &what), |_| ()),
-            (Builder::Target, Transport::Remote(remote)) => build::build_on(&remote.line().store(), &what, |_| ()),
+            (Builder::Target, Transport::Remote(remote)) => {
+                build::build_on(&remote.connection().store(), &what, |_| ())
+            }
             (Builder::Here | Builder::Target, _) => self.rooted.realise(&link, plan, |_| ()),
         }
     }

@@ -152,13 +152,13 @@ fn host(
         link: how.link.clone(),
         ..plan.switch(Profile::New, patience.settle, acknowledge)
     };
-    let mut asked = target.request(&who.caller, HostCommand::Switch(Box::new(switch)))?;
-    asked.run.clone_from(&run);
+    let mut host_request = target.request(&who.caller, HostCommand::Switch(Box::new(switch)))?;
+    host_request.run.clone_from(&run);
     kept.set(host, State::Begun)?;
     if let (Transport::Remote(remote), Some(address)) = (&target.transport, &patience.ack_address) {
         remote.moves_to(address);
     }
-    let result = hand_over(target, &asked, rights, &who.caller, talk)?;
+    let result = hand_over(target, &host_request, rights, &who.caller, talk)?;
     Ok(Report::of(target, plan.clone(), &run, result))
 }
 
@@ -178,7 +178,7 @@ fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Tal
     }
     talk.event(Event::Step("copying the system".to_owned()));
     let mut told = 0;
-    store::copy_to(&remote.line().store(), &paths, |line| {
+    store::copy_to(&remote.connection().store(), &paths, |line| {
         // The remote nix prints such lines too, without limit.
         if let Some(name) = copied(line).filter(|_| told < COPIED) {
             told += 1;

@@ -129,14 +129,14 @@ fn warnings(skipped: &[(HostName, Error)]) -> Vec<String> {
     let rows = skipped.iter().map(|(host, error)| {
         let alone = error.in_one_line();
         let alone = alone.strip_prefix(&format!("{host}: ")).unwrap_or(&alone).to_owned();
-        let gist = error.gist().map_or_else(|| alone.clone(), str::to_owned);
-        ((host, alone), gist)
+        let summary = error.summary().map_or_else(|| alone.clone(), str::to_owned);
+        ((host, alone), summary)
     });
-    let told = grouped(rows).into_iter().map(|(gist, hosts)| match &hosts[..] {
+    let told = grouped(rows).into_iter().map(|(summary, hosts)| match &hosts[..] {
         [(host, alone)] => format!("{host} is skipped: {alone}"),
         hosts => {
             let hosts: Vec<&HostName> = hosts.iter().map(|(host, _)| *host).collect();
-            format!("{} are skipped: {gist}", same::hosts(&hosts))
+            format!("{} are skipped: {summary}", same::hosts(&hosts))
         }
     });
     told.collect()
@@ -155,7 +155,7 @@ mod tests {
     fn why_hosts_are_skipped_is_said_once() {
         let off = |host: &str, what: &str| {
             let error = Error::new(Kind::Unreachable, format!("{host}: jay@{host} {what}")).passing();
-            (host.parse().unwrap(), error.alike(what).help("is it on?"))
+            (host.parse().unwrap(), error.with_summary(what).help("is it on?"))
         };
         assert_eq!(warnings(&[off("a", "is off")]), ["a is skipped: jay@a is off"]);
         assert_eq!(

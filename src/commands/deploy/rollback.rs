@@ -90,12 +90,12 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         keep_values: request.keep_values,
         ..plan.switch(Profile::Generation(number), request.patience.settle, acknowledge)
     };
-    let asked = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
+    let host_request = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
     if let (Transport::Remote(remote), Some(address)) = (&target.transport, &request.patience.ack_address) {
         remote.moves_to(address);
     }
-    let result = hand_over(&target, &asked, &rights, caller, talk)?;
-    Ok(Report::of(&target, plan, &asked.run, result))
+    let result = hand_over(&target, &host_request, &rights, caller, talk)?;
+    Ok(Report::of(&target, plan, &host_request.run, result))
 }
 
 /// Rolls back an earlier deploy: to the generation that ran before it, with its own secrets. Runs no checks, because
@@ -129,11 +129,11 @@ pub fn undo(
         bundle: coming.bundle.clone(),
         ..plan.switch(Profile::Generation(number), patience.settle, acknowledge)
     };
-    let asked = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
+    let host_request = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
     if let Transport::Remote(remote) = &target.transport {
         remote.moves_back();
     }
-    hand_over(target, &asked, rights, caller, talk)
+    hand_over(target, &host_request, rights, caller, talk)
 }
 
 /// Makes an earlier generation of a home the active one; the system stays.
@@ -178,9 +178,9 @@ fn home(
         homes: vec![Home { user: state.user.clone(), package, generation: Some(number) }],
         ..plan.switch(Profile::New, request.patience.settle, None)
     };
-    let asked = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
-    let result = hand_over(target, &asked, rights, caller, talk)?;
-    Ok(Report::of(target, plan, &asked.run, result))
+    let host_request = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
+    let result = hand_over(target, &host_request, rights, caller, talk)?;
+    Ok(Report::of(target, plan, &host_request.run, result))
 }
 
 /// Returns the declared checks of the host, unless they are disabled.
@@ -196,7 +196,7 @@ fn previous(state: &State, to: Option<u64>) -> Result<(u64, String)> {
         Some(number) => all.iter().find(|one| one.generation == number),
         None => all.iter().rev().find(|one| state.generation.is_some_and(|current| one.generation < current)),
     };
-    let remote = || {
+    let known = || {
         let numbers: Vec<String> = all.iter().map(|one| one.generation.to_string()).collect();
         format!("there are: {}", numbers.join(", "))
     };
@@ -206,13 +206,13 @@ fn previous(state: &State, to: Option<u64>) -> Result<(u64, String)> {
         }
         Some(one) => {
             Err(Error::failed(format!("generation {} of the home is not in the store any more", one.generation))
-                .help(remote()))
+                .help(known()))
         }
         None => Err(match to {
             Some(number) => Error::failed(format!("the home of {} has no generation {number}", state.user)),
             None => Error::failed(format!("the home of {} has no generation before the current one", state.user)),
         }
-        .help(remote())),
+        .help(known())),
     }
 }
 
@@ -259,12 +259,12 @@ fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, 
         Some(number) => all.iter().find(|generation| generation.generation == number),
         None => all.iter().find(|generation| current.is_some_and(|current| generation.generation < current)),
     };
-    let remote = || all.iter().rev().map(|generation| generation.generation.to_string()).collect::<Vec<_>>().join(", ");
+    let known = || all.iter().rev().map(|generation| generation.generation.to_string()).collect::<Vec<_>>().join(", ");
     match chosen {
         Some(Generation { generation, system: Some(system), .. }) if closure::is_store_path(system) => {
             Ok((*generation, system.clone()))
         }
-        Some(Generation { generation, .. }) => Err(gone(*generation).help(format!("there are: {}", remote()))),
+        Some(Generation { generation, .. }) => Err(gone(*generation).help(format!("there are: {}", known()))),
         None if all.is_empty() => {
             Err(Error::failed(format!("{} has no system profile: nothing was deployed there", target.place())))
         }
@@ -272,6 +272,6 @@ fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, 
             Some(number) => Error::failed(format!("{} has no generation {number}", target.place())),
             None => Error::failed(format!("{} has no generation before the current one", target.place())),
         }
-        .help(format!("there are: {}", remote()))),
+        .help(format!("there are: {}", known()))),
     }
 }

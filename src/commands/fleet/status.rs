@@ -26,7 +26,7 @@ pub struct Row {
     pub reason: Option<String>,
     /// What is said of all hosts of which nothing is known for the same reason, and what to do about it.
     #[serde(skip)]
-    pub alike: Option<(String, Option<String>)>,
+    pub summary: Option<(String, Option<String>)>,
     /// Whether the reason is that it was never deployed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub never_deployed: bool,
@@ -93,7 +93,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
                     Some(help) => format!("{}; {help}", error.in_one_line()),
                     None => error.in_one_line(),
                 }),
-                alike: error.gist().map(|gist| (gist.to_owned(), error.advice().map(str::to_owned))),
+                summary: error.summary().map(|summary| (summary.to_owned(), error.advice().map(str::to_owned))),
                 running: None,
                 specialisation: None,
                 generation: None,
@@ -140,7 +140,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) ->
     Ok(Row {
         reachable: true,
         reason: None,
-        alike: None,
+        summary: None,
         never_deployed: false,
         nixos_version: running.as_ref().map(|running| running.facts.version.clone()),
         behind: commit.as_deref().and_then(|commit| ahead.commits_since(commit)),

@@ -47,8 +47,8 @@ pub fn hand_over(
     match (heard.result.take(), &target.transport) {
         (Some(result), _) => Ok(result),
         (None, _) if signals::pending() => Err(lost(target, ended, &heard, &request.run)),
-        (None, Transport::Remote(remote)) if heard.begun || remote.line().lost(ended) => {
-            let what = match (heard.goes_down, remote.line().lost(ended)) {
+        (None, Transport::Remote(remote)) if heard.begun || remote.connection().lost(ended) => {
+            let what = match (heard.goes_down, remote.connection().lost(ended)) {
                 (true, _) => "the host is going down; its next boot goes on",
                 (false, true) => "the connection was lost; the host goes on by itself, and is looked for",
                 (false, false) => "the part on the host was ended; what it began is finished or taken back",
@@ -243,7 +243,7 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
         )
         .help(format!("`sealift deploy{} --attach {run}` joins it again", target.words()));
     }
-    let gone = matches!(&target.transport, Transport::Remote(remote) if remote.line().lost(ended));
+    let gone = matches!(&target.transport, Transport::Remote(remote) if remote.connection().lost(ended));
     let error = match (gone, heard.begun) {
         (true, true) => unreachable(target, run),
         (true, false) => Error::new(

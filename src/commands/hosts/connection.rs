@@ -27,7 +27,7 @@ const NOTHING_THERE: &str = "nothing of sealift is there yet; the first deploy b
 
 /// Whether a failure says that no deploy has reached the host.
 pub fn is_never_deployed(error: &Error) -> bool {
-    error.gist() == Some(NOTHING_THERE)
+    error.summary() == Some(NOTHING_THERE)
 }
 
 /// A machine that was looked at.
@@ -90,11 +90,11 @@ impl Target {
             (Some(survey), _) => survey,
             (None, None) => {
                 return Err(Error::failed(format!("{name} is up, and nothing of sealift is there yet"))
-                    .alike(NOTHING_THERE)
+                    .with_summary(NOTHING_THERE)
                     .help(format!("the first `sealift deploy {name}` brings it")));
             }
             (None, Some(brought)) => {
-                remote.program = bootstrap::bring(brought, name, &remote.line(), caller)?;
+                remote.program = bootstrap::bring(brought, name, &remote.connection(), caller)?;
                 ask(&remote)?.ok_or_else(|| {
                     Error::failed(format!("the program that was brought to {name} does not run there"))
                         .help(bootstrap::HELP)
@@ -166,7 +166,7 @@ impl Target {
                 None => Ok(HostEvent::End(result)),
             },
             (Some(told), _) => Ok(told),
-            (None, Transport::Remote(remote)) => Err(remote.line().failure(&output)),
+            (None, Transport::Remote(remote)) => Err(remote.connection().failure(&output)),
             (None, Transport::Local(_)) => Err(call.failure(&output).about(self.shown())),
         }
     }

@@ -44,7 +44,7 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
         }
         Transport::Remote(remote) => {
             let (host, trust) = (target.shown(), &survey.trust);
-            match (remote.line().takes_copies(), &trust.unknown) {
+            match (remote.connection().takes_copies(), &trust.unknown) {
                 (Err(problem), _) => problems.push(problem),
                 (Ok(()), Some(why)) => problems.push(
                     Error::failed(format!("nix on {host} does not say which users it trusts"))

@@ -32,28 +32,28 @@ pub struct RemoteHost {
     /// Where it is reached after the switch, if elsewhere than now.
     later: Mutex<Option<Address>>,
     /// The connection that all calls share; another one after it was lost.
-    line: Mutex<Arc<Connection>>,
+    connection: Mutex<Arc<Connection>>,
     /// The program of ours there.
     pub program: String,
 }
 
 impl RemoteHost {
     /// A host over a connection that is open.
-    pub fn new(ssh: &Arc<Ssh>, name: &HostName, host: &Host, line: Connection) -> Self {
+    pub fn new(ssh: &Arc<Ssh>, name: &HostName, host: &Host, connection: Connection) -> Self {
         Self {
             ssh: Arc::clone(ssh),
             host: name.clone(),
             address: host.address.clone(),
             pins: host.ssh_keys.clone(),
             later: Mutex::new(None),
-            line: Mutex::new(Arc::new(line)),
+            connection: Mutex::new(Arc::new(connection)),
             program: bootstrap::RUNNING.to_owned(),
         }
     }
 
     /// The connection that is open now.
-    pub fn line(&self) -> Arc<Connection> {
-        Arc::clone(&self.line.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// After the switch it is reached there.
@@ -84,7 +84,7 @@ impl RemoteHost {
             Some(later) => self.connect(later).or_else(|error| self.connect(&self.address).map_err(|_| error))?,
             None => self.connect(&self.address)?,
         };
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(())
     }
 
@@ -97,7 +97,7 @@ impl RemoteHost {
             let output = connection.call(&words).run()?;
             return Ok(!connection.lost(output.ended));
         }
-        let ended = self.line().unshared(&words).leaving(Stdio::null(), ANSWER)?;
+        let ended = self.connection().unshared(&words).leaving(Stdio::null(), ANSWER)?;
         Ok(ended != Ended::Code(255))
     }
 
@@ -106,7 +106,7 @@ impl RemoteHost {
         let output = self.call(rights, request)?.run()?;
         match last(&output) {
             Some(HostEvent::Survey(survey)) => Ok(Ok(*survey)),
-            _ if self.line().lost(output.ended) => Err(self.line().failure(&output)),
+            _ if self.connection().lost(output.ended) => Err(self.connection().failure(&output)),
             _ => {
                 let said = String::from_utf8_lossy(&output.stderr);
                 let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
@@ -123,7 +123,7 @@ impl RemoteHost {
 
     pub fn call(&self, rights: &Rights, request: &HostRequest) -> Result<Invocation> {
         let ours = [self.program.as_str(), VERB];
-        let call = self.line().call(&[rights.words(), &ours[..]].concat());
+        let call = self.connection().call(&[rights.words(), &ours[..]].concat());
         let line = written(request)?;
         let call = match rights {
             Rights::Root | Rights::Sudo | Rights::Doas => call.input(line),

@@ -3,8 +3,7 @@
 
 use serde::Serialize;
 
-use crate::adapters::editor::Editor;
-use crate::adapters::editor::scratch::{self, Surroundings};
+use crate::adapters::editor::{Editor, Surroundings, scratch};
 use crate::adapters::repository::Fleet;
 use crate::adapters::{age, signals};
 use crate::commands::secrets::rename::unadopted;

@@ -176,8 +176,8 @@ fn of(host: &HostName, note: &str) -> String {
 fn said(rows: &[Row]) -> Vec<String> {
     let of_rows = rows.iter().flat_map(|row| {
         let reason = row.reason.iter().map(move |reason| {
-            let (gist, help) = row.alike.clone().unwrap_or_else(|| (reason.clone(), None));
-            ((&row.host, reason.clone(), help), gist)
+            let (summary, help) = row.summary.clone().unwrap_or_else(|| (reason.clone(), None));
+            ((&row.host, reason.clone(), help), summary)
         });
         reason.chain(notes(row).into_iter().map(|note| ((&row.host, note.clone(), None), note)))
     });
@@ -228,7 +228,7 @@ mod tests {
             host: name.parse().unwrap(),
             reachable: true,
             reason: None,
-            alike: None,
+            summary: None,
             never_deployed: false,
             running: None,
             specialisation: None,
@@ -286,7 +286,7 @@ mod tests {
     fn what_is_the_same_is_said_once() {
         let away = |name: &str, help: &str| Row {
             reason: Some(format!("{name}: jay@{name} does not answer: ssh says so; {help}")),
-            alike: Some(("there is no answer".to_owned(), Some(help.to_owned()))),
+            summary: Some(("there is no answer".to_owned(), Some(help.to_owned()))),
             secrets: BTreeMap::new(),
             failed_units: None,
             reboot: Vec::new(),
