@@ -302,6 +302,20 @@ fn what_was_typed_is_no_fault_of_a_line_of_the_file() {
 }
 
 #[test]
+fn a_value_may_come_from_another_sealift() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.sealift(&["seal", "made", "--hosts", "web", "--generate", "hex"]).exits(0);
+    for verb in ["seal piped --hosts web", "rotate piped"] {
+        let rotate = "\"$S\" rotate -q made";
+        let pipe = format!("{{ {rotate} && {rotate} && {rotate} && printf value; }} | \"$S\" {verb} --stdin");
+        let mut shell = sandbox.command("sh");
+        shell.args(["-c", &pipe]).env("S", env!("CARGO_BIN_EXE_sealift"));
+        sandbox.run(shell, b"").exits(0);
+        assert_eq!(sandbox.show("piped", "jay"), b"value");
+    }
+}
+
+#[test]
 fn a_name_is_looked_at_before_a_value_is_read() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);

@@ -74,7 +74,7 @@ impl Git {
             index.extend_from_slice(format!("{mode} {object}\t{name}\0").as_bytes());
         }
         if !gone.is_empty() {
-            let form = untaken(self.call().args(["rev-parse", "--show-object-format"]).read())?;
+            let form = not_staged(self.call().args(["rev-parse", "--show-object-format"]).read())?;
             let none = "0".repeat(if form.starts_with(b"sha256") { 64 } else { 40 });
             gone.iter().for_each(|name| index.extend_from_slice(format!("0 {none}\t{name}\0").as_bytes()));
         }
@@ -105,7 +105,7 @@ impl Git {
             objects.push(String::from_utf8_lossy(name).into_owned());
             Ok(())
         });
-        untaken(output.and_then(|output| call.success(output)))?;
+        not_staged(output.and_then(|output| call.success(output)))?;
         if objects.len() == files.len() {
             Ok(objects)
         } else {
@@ -116,7 +116,7 @@ impl Git {
     /// Puts what was taken into the index.
     pub fn enter(&self, taken: &Taken) -> Result<()> {
         let call = self.call().args(["update-index", "--add", "-z", "--index-info"]).input(taken.index.as_slice());
-        untaken(call.read())?;
+        not_staged(call.read())?;
         // One that git has as it is needs nothing more.
         let changed = self.changed(&taken.left)?;
         let left: Vec<&str> = taken.left.iter().map(String::as_str).filter(|name| changed.contains(*name)).collect();
@@ -172,8 +172,8 @@ impl Git {
     }
 }
 
-/// What git says, if it did not do as it was told, and what to do.
-fn untaken<T>(done: Result<T>) -> Result<T> {
+/// Adds to a failure of git how to stage by hand.
+fn not_staged<T>(done: Result<T>) -> Result<T> {
     done.map_err(|error| {
         Error::failed(error.in_one_line())
             .help("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself")

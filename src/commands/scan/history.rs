@@ -83,7 +83,7 @@ pub fn look(git: &Git, engine: &Engine, range: Option<&str>) -> Result<(Out, usi
         out.blind.push((b"the history".to_vec(), why.to_owned()));
     }
     if sources.missing > 0 {
-        let (lost, how) = (sources.missing, "`git fetch --refetch` brings what lacks, `git fsck` names it");
+        let (lost, how) = (sources.missing, "`git fetch --refetch` brings what is missing, `git fsck` names it");
         let why = match lost {
             1 => format!("an object is not in this clone: {how}"),
             _ => format!("{lost} objects are not in this clone: {how}"),

@@ -69,6 +69,12 @@ impl Report {
     }
 }
 
+/// Fails if one of the names is unknown. Called before a value is read.
+pub fn refuse_unknown(session: &Session, names: &[FileName]) -> Result<()> {
+    let known = |name| find(&session.fleet.policy, name).map(drop).ok_or_else(|| unknown(session, name));
+    names.iter().try_for_each(known)
+}
+
 /// Sets new values: generates them if the policy says how, and asks for the others.
 ///
 /// Fails if a name is unknown, or nothing can be written.
@@ -92,7 +98,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
             return Err(Error::usage(format!("one value was given, and {} files are to be rotated", wanted.len()))
                 .help("rotate them one at a time"));
         }
-        Some(Source::Given(read)) => Some(read()?),
+        Some(Source::Given(value)) => Some(value),
         Some(Source::File { path, .. }) => Some(files::read_plaintext(&path, age_header::VALUE_LIMIT)?),
         None | Some(Source::Prompt | Source::Generate(_)) => None,
     };

@@ -24,8 +24,8 @@ use crate::error::{Error, Result};
 pub enum Source {
     /// Typed by the user.
     Prompt,
-    /// Read from standard input, once it is known what for.
-    Given(Box<dyn FnOnce() -> Result<Plaintext>>),
+    /// Read from standard input.
+    Given(Plaintext),
     /// From a file, which can be overwritten and removed afterwards.
     File {
         path: PathBuf,
@@ -57,6 +57,33 @@ pub struct Report {
     pub sealed: Vec<Sealed>,
     /// Whether this declared the secret.
     pub declared: bool,
+}
+
+/// Fails if a name that is to be sealed is neither known nor declared here, or one of `--hosts` names nothing. Called
+/// before a value is read.
+pub fn refuse_unknown(session: &Session, file: &FileName, hosts: &[String]) -> Result<()> {
+    declared(&session.fleet.policy, hosts)?;
+    if find(&session.fleet.policy, file).is_some() {
+        return Ok(());
+    }
+    new_name(file)?;
+    if hosts.is_empty() { Err(undeclared(session, file)) } else { Ok(()) }
+}
+
+/// The name of a secret that is to be declared.
+fn new_name(file: &FileName) -> Result<SecretName> {
+    let name: SecretName = file.as_str().parse().map_err(|fault| Error::usage(format!("{fault}")))?;
+    if let Some(bare) = file.without_place() {
+        return Err(
+            Error::usage(format!("{name}: a name is without `secrets/` and `.age`")).help(format!("name it {bare}"))
+        );
+    }
+    Ok(name)
+}
+
+fn undeclared(session: &Session, file: &FileName) -> Error {
+    let help = format!("to declare it, say who reads it: `sealift seal {file} --hosts HOST,@TAG`");
+    unknown(session, file).help(help)
 }
 
 /// Seals one value, or one for each host.
@@ -123,15 +150,9 @@ fn declare(
         }
         return Ok((name, host, false));
     }
-    let name: SecretName = request.file.as_str().parse().map_err(|fault| Error::usage(format!("{fault}")))?;
-    if let Some(bare) = request.file.without_place() {
-        return Err(
-            Error::usage(format!("{name}: a name is without `secrets/` and `.age`")).help(format!("name it {bare}"))
-        );
-    }
+    let name = new_name(&request.file)?;
     if request.declaration.hosts.is_empty() {
-        let error = unknown(session, &request.file);
-        return Err(error.help(format!("to declare it, say who reads it: `sealift seal {name} --hosts HOST,@TAG`")));
+        return Err(undeclared(session, &request.file));
     }
     let mut declaration = request.declaration.clone();
     if let Source::Generate(how) = &request.source {
@@ -255,7 +276,7 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
                 wanted.iter().map(|wanted| session.talk.new_value(wanted.file.as_str()).map(|value| (value, None)));
             Ok(Values { made: made.collect::<Result<_>>()?, shred: None, looked_for: true })
         }
-        Source::Given(value) => Ok(Values { made: one(value)?, shred: None, looked_for: true }),
+        Source::Given(value) => Ok(Values { made: one(Box::new(|| Ok(value)))?, shred: None, looked_for: true }),
         Source::File { path, shred } => {
             let from = path.clone();
             let made = one(Box::new(move || files::read_plaintext(&from, limit)))?;

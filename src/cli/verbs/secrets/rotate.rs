@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::app::{App, Done};
 use crate::cli::input::{is_standard_input, standard_input};
-use crate::commands::secrets::rotate::{Expiry, Request, run as rotate};
+use crate::commands::secrets::rotate::{Expiry, Request, refuse_unknown, run as rotate};
 use crate::commands::secrets::seal::Source;
 use crate::domain::drift::same::{grouped, names};
 use crate::domain::name::{FileName, HostWord};
@@ -42,11 +42,11 @@ pub struct Args {
 
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
+    // Before a value is read; and that before the fleet is locked, because it may come from another sealift.
+    refuse_unknown(&session, &args.names)?;
     let source = match (args.stdin, args.from_file) {
-        (true, _) => Some(Source::Given(Box::new(|| standard_input(VALUE_LIMIT)))),
-        (false, Some(path)) if is_standard_input(&path) => {
-            Some(Source::Given(Box::new(|| standard_input(VALUE_LIMIT))))
-        }
+        (true, _) => Some(Source::Given(standard_input(VALUE_LIMIT)?)),
+        (false, Some(path)) if is_standard_input(&path) => Some(Source::Given(standard_input(VALUE_LIMIT)?)),
         (false, Some(path)) => Some(Source::File { path, shred: false }),
         (false, None) => None,
     };

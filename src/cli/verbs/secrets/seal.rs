@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::app::{App, Done};
 use crate::cli::args;
 use crate::cli::input::{is_standard_input, standard_input};
-use crate::commands::secrets::seal::{Request, Source, run as seal};
+use crate::commands::secrets::seal::{Request, Source, refuse_unknown, run as seal};
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::Declaration;
 use crate::domain::policy::generate::{Generate, KINDS};
@@ -90,6 +90,8 @@ pub struct Args {
 
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
+    // Before a value is read; and that before the fleet is locked, because it may come from another sealift.
+    refuse_unknown(&session, &args.name, &args.hosts)?;
     let json = args.json;
     let report = seal(&mut session, request(args)?)?;
     if json {
@@ -127,7 +129,7 @@ fn request(args: Args) -> Result<Request> {
         return Err(Error::usage("`--shred` is for a file; standard input is none"));
     }
     let source = if args.stdin || piped {
-        Source::Given(Box::new(move || standard_input(args.max_size)))
+        Source::Given(standard_input(args.max_size)?)
     } else if let Some(path) = args.from_file {
         Source::File { path, shred: args.shred }
     } else if args.generate.is_some() {
