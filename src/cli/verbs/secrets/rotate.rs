@@ -42,13 +42,12 @@ pub struct Args {
 
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
-    // Before a value is read; and that before the fleet is locked, because it may come from another sealift.
-    refuse_unknown(&session, &args.names)?;
-    let source = match (args.stdin, args.from_file) {
-        (true, _) => Some(Source::Given(standard_input(VALUE_LIMIT)?)),
-        (false, Some(path)) if is_standard_input(&path) => Some(Source::Given(standard_input(VALUE_LIMIT)?)),
-        (false, Some(path)) => Some(Source::File { path, shred: false }),
-        (false, None) => None,
+    let source = if args.stdin || args.from_file.as_deref().is_some_and(is_standard_input) {
+        refuse_unknown(&session, &args.names)?;
+        // Before the fleet is locked: the value may come from another sealift.
+        Some(Source::Given(standard_input(VALUE_LIMIT)?))
+    } else {
+        args.from_file.map(|path| Source::File { path, shred: false })
     };
     let report = rotate(
         &mut session,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli::app::{App, Done};
 use crate::cli::args;
 use crate::cli::input::{is_standard_input, standard_input};
+use crate::commands::Session;
 use crate::commands::secrets::seal::{Request, Source, refuse_unknown, run as seal};
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::Declaration;
@@ -90,10 +91,9 @@ pub struct Args {
 
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
-    // Before a value is read; and that before the fleet is locked, because it may come from another sealift.
-    refuse_unknown(&session, &args.name, &args.hosts)?;
     let json = args.json;
-    let report = seal(&mut session, request(args)?)?;
+    let request = request(args, &session)?;
+    let report = seal(&mut session, request)?;
     if json {
         app.ui.json(&report)?;
     } else {
@@ -112,7 +112,7 @@ pub fn run(args: Args, app: &App) -> Done {
     Ok(None)
 }
 
-fn request(args: Args) -> Result<Request> {
+fn request(args: Args, session: &Session) -> Result<Request> {
     let mut kind = args.generate.flatten();
     if let Some(length) = args.length {
         let Some((_, size)) = kind.as_mut().and_then(Generate::size) else {
@@ -129,6 +129,8 @@ fn request(args: Args) -> Result<Request> {
         return Err(Error::usage("`--shred` is for a file; standard input is none"));
     }
     let source = if args.stdin || piped {
+        refuse_unknown(session, &args.name, &args.hosts)?;
+        // Before the fleet is locked: the value may come from another sealift.
         Source::Given(standard_input(args.max_size)?)
     } else if let Some(path) = args.from_file {
         Source::File { path, shred: args.shred }
